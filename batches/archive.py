@@ -1,0 +1,157 @@
+"""Where files live, and how they are written, sliced and iterated.
+
+    uploads/<id>/received                   the upload, byte for byte
+                 rows-<fence>.jsonl, .idx   its rows, and where each one lies
+                 problems-<fence>.jsonl     what is wrong with them, by row
+    runs/<id>/left-out-<fence>.jsonl        rows that a Run's recipe could not send, and why
+    message_batches/<id>/
+                 requests-<fence>.jsonl     what is sent, a request a line
+                 created.json               the API's answer to the POST
+                 results-<fence>.jsonl      what came back, byte for byte
+
+A claim writes only files named by its own fence, and the row that is saved afterwards says
+which fence's file counts: a worker that wakes up late writes where nobody looks.
+"""
+
+import os
+import shutil
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+from django.conf import settings
+
+INDEX_ENTRY = struct.Struct("<QQ")  # number of the row, offset of its line
+
+
+class Row(msgspec.Struct, array_like=True, frozen=True):
+    """One row of an upload as parsing leaves it: a line of rows-<fence>.jsonl.
+
+    A table's row has cells, in the order of the columns, as many as there are columns. A ready
+    request has its own custom_id and its params, raw. A row with a reason is left out.
+    """
+
+    number: int
+    reason: str = ""
+    own_id: str = ""
+    cells: list[str] = []
+    params: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class LeftOut(msgspec.Struct, array_like=True, frozen=True):
+    number: int
+    reason: str
+
+
+def upload_path(upload_id: int, name: str) -> Path:
+    return _path("uploads", upload_id, name)
+
+
+def received(upload_id: int) -> Path:
+    return upload_path(upload_id, "received")
+
+
+def rows(upload_id: int, fence: int) -> Path:
+    return upload_path(upload_id, f"rows-{fence}.jsonl")
+
+
+def rows_index(upload_id: int, fence: int) -> Path:
+    return upload_path(upload_id, f"rows-{fence}.idx")
+
+
+def problems(upload_id: int, fence: int) -> Path:
+    return upload_path(upload_id, f"problems-{fence}.jsonl")
+
+
+def left_out(run_id: int, fence: int) -> Path:
+    return _path("runs", run_id, f"left-out-{fence}.jsonl")
+
+
+def requests(part_id: int, fence: int) -> Path:
+    return _path("message_batches", part_id, f"requests-{fence}.jsonl")
+
+
+def created(part_id: int) -> Path:
+    return _path("message_batches", part_id, "created.json")
+
+
+def results(part_id: int, fence: int) -> Path:
+    return _path("message_batches", part_id, f"results-{fence}.jsonl")
+
+
+def _path(kind: str, owner_id: int, name: str) -> Path:
+    return settings.DATA_DIR / kind / str(owner_id) / name
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """Write a file that exists only when it is whole: fsynced under another name, then renamed."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".part")
+    try:
+        with open(unfinished, "wb", buffering=1 << 20) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+        _sync_directory(path.parent)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_slice(path: Path, offset: int, length: int) -> bytes:
+    """One line by its place, without its newline."""
+    with open(path, "rb") as file:
+        file.seek(offset)
+        return file.read(length)
+
+
+_row_decoder = msgspec.json.Decoder(Row)
+
+
+def iterate_rows(upload_id: int, fence: int, start: int = 0) -> Iterator[Row]:
+    """The rows of an upload in the order of the file, from a byte offset on."""
+    with open(rows(upload_id, fence), "rb") as file:
+        file.seek(start)
+        for line in file:
+            yield _row_decoder.decode(line)
+
+
+def read_row(upload_id: int, fence: int, number: int) -> Row | None:
+    """One row by the number that the person sees, found by halving the index."""
+    with open(rows_index(upload_id, fence), "rb") as index:
+        low, high = 0, index.seek(0, os.SEEK_END) // INDEX_ENTRY.size
+        while low < high:
+            middle = (low + high) // 2
+            index.seek(middle * INDEX_ENTRY.size)
+            found, offset = INDEX_ENTRY.unpack(index.read(INDEX_ENTRY.size))
+            if found == number:
+                return next(iterate_rows(upload_id, fence, offset))
+            low, high = (middle + 1, high) if found < number else (low, middle)
+    return None
+
+
+def iterate_left_out(run_id: int, fence: int | None) -> Iterator[LeftOut]:
+    """The rows that a Run left out, in the order of the file; none where it left out none."""
+    if fence is None:
+        return
+    decoder = msgspec.json.Decoder(LeftOut)
+    with open(left_out(run_id, fence), "rb") as file:
+        for line in file:
+            yield decoder.decode(line)
+
+
+def delete(kind: str, owner_id: int) -> None:
+    """Remove all files of one upload, run or message batch."""
+    shutil.rmtree(settings.DATA_DIR / kind / str(owner_id), ignore_errors=False)

@@ -1,0 +1,7 @@
+from batches.models.batch import Batch, Run
+from batches.models.index import Request, Result
+from batches.models.message_batch import MessageBatch
+from batches.models.upload import Upload
+from batches.models.worker import Worker
+
+__all__ = ["Batch", "MessageBatch", "Request", "Result", "Run", "Upload", "Worker"]

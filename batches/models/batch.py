@@ -1,0 +1,217 @@
+"""Batch: what a person made. Run: one press of the button."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Count, Q, Sum
+from django.utils import timezone
+
+from batches.models.upload import Upload
+from leases.models import Lease
+from workspaces.models import Event, Workspace
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+TOKENS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+)
+
+
+class Batch(models.Model):
+    """One upload, its runs and all their results. `state` is the word that the page shows."""
+
+    class State(models.TextChoices):
+        DRAFT = "draft", "Draft"
+        BUILDING = "building", "Building"
+        QUEUED = "queued", "Queued"
+        SENDING = "sending", "Sending"
+        IN_PROGRESS = "in_progress", "In progress"
+        COLLECTING = "collecting", "Collecting"
+        CANCELING = "canceling", "Canceling"
+        NEEDS_YOU = "needs_you", "Needs you"
+        REFUSED = "refused", "Refused"
+        ENDED = "ended", "Ended"
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="batches")
+    upload = models.ForeignKey(Upload, models.PROTECT, null=True, related_name="batches")
+    name = models.CharField(max_length=200)
+    labels = models.JSONField(default=list)
+    created_at = models.DateTimeField(default=timezone.now)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    recipe = models.JSONField(default=dict)
+    columns = models.JSONField(default=list)
+    state = models.CharField(max_length=20, choices=State.choices, default=State.DRAFT)
+    rows = models.PositiveIntegerField(default=0)
+    left_out = models.PositiveIntegerField(default=0)
+    not_sent = models.PositiveIntegerField(default=0)
+    sent = models.PositiveIntegerField(default=0)
+    succeeded = models.PositiveIntegerField(default=0)
+    errored = models.PositiveIntegerField(default=0)
+    canceled = models.PositiveIntegerField(default=0)
+    expired = models.PositiveIntegerField(default=0)
+    missing = models.PositiveIntegerField(default=0)
+    parts = models.PositiveIntegerField(default=0)
+    parts_ended = models.PositiveIntegerField(default=0)
+    tokens = models.JSONField(default=dict)
+    cost = models.DecimalField(max_digits=14, decimal_places=6, null=True, blank=True)
+    deleting_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "batches"
+        indexes = [
+            # for the list, newest first, whole and by state
+            models.Index(fields=["workspace", "-id"], name="batch_newest"),
+            models.Index(fields=["workspace", "state", "-id"], name="batch_state_newest"),
+        ]
+
+    def __str__(self) -> str:
+        return f"#{self.pk} {self.name}"
+
+    @property
+    def answered(self) -> int:
+        return self.succeeded + self.errored + self.canceled + self.expired + self.missing
+
+    @property
+    def waiting(self) -> int:
+        return self.sent - self.answered
+
+    @property
+    def final(self) -> bool:
+        return self.state in (self.State.ENDED, self.State.REFUSED)
+
+    def record(
+        self,
+        verb: str,
+        sentence: str,
+        *,
+        actor: "User | None" = None,
+        at: datetime | None = None,
+        **data: Any,
+    ) -> None:
+        """Add to the story of this Batch; called inside the transaction of the change."""
+        Event.objects.create(
+            workspace_id=self.workspace_id,
+            subject=f"batch:{self.pk}",
+            verb=verb,
+            sentence=sentence,
+            actor=actor,
+            data=data,
+            **({"at": at} if at else {}),
+        )
+
+    def recount(self) -> None:
+        """Write the counters and the word anew, inside the transaction of a part's change."""
+        # Two parts of one Batch may change at once; the row lock makes their counts follow.
+        Batch.objects.select_for_update().get(pk=self.pk)
+        parts = list(self.message_batches.visible())
+        self._count_results()
+        self._count_parts(parts)
+        self.state = self._word(parts)
+        self.save(update_fields=[*COUNTED, "state"])
+
+    def _count_results(self) -> None:
+        newest = self.results.filter(retried_in=None)
+        counts = dict(newest.values_list("type").annotate(Count("pk")).order_by())
+        for name in ("succeeded", "errored", "canceled", "expired", "missing"):
+            setattr(self, name, counts.pop(name, 0))
+        # A type newer than this program is an answer that did not succeed.
+        self.errored += sum(counts.values())
+        sums = self.results.aggregate(**{name: Sum(name, default=0) for name in TOKENS})
+        self.tokens = sums
+
+    def _count_parts(self, parts: list[Any]) -> None:
+        from batches.models.index import Result
+
+        replaced = {part.replaces_id for part in parts if part.replaces_id}
+        current = [part for part in parts if part.pk not in replaced]
+        open_parts = [part for part in current if part.state in part.OPEN]
+        partly = sum(
+            Result.objects.of(part.pk).count()
+            for part in open_parts
+            if part.state == part.State.INCOMPLETE
+        )
+        self.not_sent = sum(part.size for part in current if part.state in part.NOT_SENT)
+        self.sent = self.answered + sum(part.size for part in open_parts) - partly
+        self.parts = len(current)
+        self.parts_ended = sum(part.state not in part.OPEN for part in current)
+
+    def _word(self, parts: list[Any]) -> str:
+        """The worst of the parts, in the order that a person should hear of them."""
+        words = {part.word for part in parts}
+        for word in (
+            self.State.NEEDS_YOU,
+            self.State.CANCELING,
+            self.State.SENDING,
+            self.State.IN_PROGRESS,
+            self.State.COLLECTING,
+            self.State.QUEUED,
+        ):
+            if word in words:
+                return word
+        runs = set(self.runs.values_list("state", flat=True))
+        if Run.State.QUEUED in runs:
+            return self.State.BUILDING
+        if parts:
+            return self.State.ENDED
+        return self.State.REFUSED if Run.State.REFUSED in runs else self.State.DRAFT
+
+
+COUNTED = (
+    "not_sent",
+    "sent",
+    "succeeded",
+    "errored",
+    "canceled",
+    "expired",
+    "missing",
+    "parts",
+    "parts_ended",
+    "tokens",
+)
+
+
+class Run(Lease):
+    """A frozen recipe, a selection of rows, who pressed, what it may cost."""
+
+    class State(models.TextChoices):
+        AWAITING = "awaiting", "Awaiting approval"
+        QUEUED = "queued", "Queued"
+        BUILT = "built", "Built"
+        REFUSED = "refused", "Refused"
+
+    batch = models.ForeignKey(Batch, models.CASCADE, related_name="runs")
+    token = models.CharField(max_length=64)
+    recipe = models.JSONField()
+    selection = models.JSONField(default=dict)
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    requested_at = models.DateTimeField(default=timezone.now)
+    estimate = models.JSONField(null=True, blank=True)
+    reserved = models.DecimalField(max_digits=14, decimal_places=6, null=True, blank=True)
+    approved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    state = models.CharField(max_length=10, choices=State.choices, default=State.AWAITING)
+    left_out_fence = models.BigIntegerField(null=True, blank=True)
+    reason = models.TextField(blank=True, default="")
+
+    class Meta(Lease.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["batch", "token"], name="one_run_per_token"),
+            models.UniqueConstraint(
+                fields=["batch"], condition=Q(state="queued"), name="one_queued_run_per_batch"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"run {self.pk} of batch {self.batch_id}"

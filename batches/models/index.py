@@ -1,0 +1,121 @@
+"""The index over the archive: one thin row per request and per result.
+
+A Request's id is arithmetic, `message_batch_id << 17 | position`, so that a part's rows are
+one id range: inserted in chunks, deleted in chunks, never by cascade.
+"""
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any, Self
+
+from django.db import models, transaction
+from django.db.models import Q
+
+from batches.models.batch import Batch, Run
+
+POSITION_BITS = 17
+CHUNK = 2_000
+
+
+class IndexQuerySet(models.QuerySet):
+    def of(self, message_batch_id: int) -> Self:
+        first = message_batch_id << POSITION_BITS
+        return self.filter(pk__gte=first, pk__lt=first + (1 << POSITION_BITS))
+
+    def insert(self, rows: Iterable[Any]) -> int:
+        """Insert in chunks, each a transaction of its own; the number inserted."""
+        rows, count = iter(rows), 0
+        while chunk := list(islice(rows, CHUNK)):
+            self.bulk_create(chunk)
+            count += len(chunk)
+        return count
+
+    def delete_part(self, message_batch_id: int) -> None:
+        """Delete one part's rows, a chunk at a time, so that no other writer waits long."""
+        first = message_batch_id << POSITION_BITS
+        last = self.of(message_batch_id).order_by("-pk").values_list("pk", flat=True).first()
+        for start in range(first, (last or first - 1) + 1, CHUNK):
+            with transaction.atomic():
+                chunk = self.filter(pk__gte=start, pk__lt=min(start + CHUNK, (last or 0) + 1))
+                chunk._raw_delete(chunk.db)
+
+
+class Request(models.Model):
+    """One row's attempt in one MessageBatch, and where its line lies in the requests file."""
+
+    id = models.BigIntegerField(primary_key=True)
+    batch = models.ForeignKey(
+        Batch, models.DO_NOTHING, related_name="requests", db_constraint=False, db_index=False
+    )
+    row = models.PositiveIntegerField()
+    own_id = models.TextField()
+    offset = models.BigIntegerField()
+    length = models.PositiveIntegerField()
+
+    objects: Any = IndexQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            # for the attempts of a page of rows
+            models.Index(fields=["batch", "row"], name="request_batch_row")
+        ]
+
+    def __str__(self) -> str:
+        return f"row {self.row} of batch {self.batch_id}"
+
+    @staticmethod
+    def key(message_batch_id: int, position: int) -> int:
+        return message_batch_id << POSITION_BITS | position
+
+    @property
+    def message_batch_id(self) -> int:
+        return self.pk >> POSITION_BITS
+
+
+class Result(models.Model):
+    """What came back for a Request, and where its line lies in the results file."""
+
+    class Type(models.TextChoices):
+        SUCCEEDED = "succeeded", "Succeeded"
+        ERRORED = "errored", "Errored"
+        CANCELED = "canceled", "Canceled"
+        EXPIRED = "expired", "Expired"
+        MISSING = "missing", "Missing"
+
+    request = models.OneToOneField(
+        Request, models.DO_NOTHING, primary_key=True, db_constraint=False, related_name="result"
+    )
+    batch = models.ForeignKey(
+        Batch, models.DO_NOTHING, related_name="results", db_constraint=False, db_index=False
+    )
+    row = models.PositiveIntegerField()
+    type = models.CharField(max_length=40)
+    stop_reason = models.CharField(max_length=60, blank=True, default="")
+    error_type = models.CharField(max_length=60, blank=True, default="")
+    input_tokens = models.PositiveIntegerField(default=0)
+    output_tokens = models.PositiveIntegerField(default=0)
+    cache_read_tokens = models.PositiveIntegerField(default=0)
+    cache_write_5m_tokens = models.PositiveIntegerField(default=0)
+    cache_write_1h_tokens = models.PositiveIntegerField(default=0)
+    cost = models.DecimalField(max_digits=14, decimal_places=8, null=True, blank=True)
+    preview = models.TextField(blank=True, default="")
+    offset = models.BigIntegerField(default=0)
+    length = models.PositiveIntegerField(default=0)
+    retried_in = models.ForeignKey(
+        Run, models.DO_NOTHING, null=True, blank=True, db_constraint=False, related_name="+"
+    )
+
+    objects: Any = IndexQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            # for a page of results by type, and for the counters of a Batch
+            models.Index(
+                fields=["batch", "type", "row"],
+                condition=Q(retried_in=None),
+                name="result_batch_type_row",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type}, row {self.row} of batch {self.batch_id}"

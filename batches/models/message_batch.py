@@ -1,0 +1,164 @@
+"""One message batch of the API, mirrored field by field, and what we know beside it."""
+
+import secrets
+from datetime import datetime
+from typing import Any, Self
+
+from django.db import models, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from batches.models.batch import Batch, Run
+from batches.models.index import POSITION_BITS
+from leases.models import Lease, LeaseQuerySet
+from workspaces.models import Workspace
+
+NONCE_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+
+
+def new_nonce() -> str:
+    return "".join(secrets.choice(NONCE_ALPHABET) for _ in range(8))
+
+
+class MessageBatchQuerySet(LeaseQuerySet):
+    def visible(self) -> Self:
+        """Without the parts that a builder is still writing."""
+        return self.exclude(state=MessageBatch.State.BUILDING)
+
+    def watched(self) -> Self:
+        """What the API still works on."""
+        return self.filter(state=MessageBatch.State.SUBMITTED).exclude(processing_status="ended")
+
+
+class MessageBatch(Lease):
+    class State(models.TextChoices):
+        BUILDING = "building", "Building"
+        QUEUED = "queued", "Queued"
+        SENDING = "sending", "Sending"
+        UNKNOWN = "unknown", "Outcome unknown"
+        SUBMITTED = "submitted", "Submitted"
+        REJECTED = "rejected", "Rejected"
+        DROPPED = "dropped", "Dropped"
+        INCOMPLETE = "incomplete", "Incomplete"
+        STORED = "stored", "Stored"
+        LOST = "lost", "Lost"
+
+    EDGES = {
+        State.BUILDING: {State.QUEUED, State.DROPPED},
+        State.QUEUED: {State.SENDING, State.DROPPED},
+        State.SENDING: {State.SUBMITTED, State.QUEUED, State.REJECTED, State.UNKNOWN},
+        State.UNKNOWN: {State.SUBMITTED, State.DROPPED},
+        State.DROPPED: {State.SUBMITTED},
+        State.SUBMITTED: {State.STORED, State.INCOMPLETE, State.LOST},
+        State.INCOMPLETE: {State.STORED, State.LOST},
+    }
+    OPEN = frozenset(
+        {State.QUEUED, State.SENDING, State.UNKNOWN, State.SUBMITTED, State.INCOMPLETE}
+    )
+    NOT_SENT = frozenset({State.DROPPED, State.REJECTED})
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="message_batches")
+    batch = models.ForeignKey(Batch, models.CASCADE, related_name="message_batches")
+    run = models.ForeignKey(Run, models.CASCADE, null=True, related_name="message_batches")
+    part = models.PositiveIntegerField()
+    nonce = models.CharField(max_length=8, unique=True, default=new_nonce)
+    replaces = models.OneToOneField(
+        "self", models.PROTECT, null=True, blank=True, related_name="replaced_by"
+    )
+
+    state = models.CharField(max_length=10, choices=State.choices, default=State.BUILDING)
+    api = models.CharField(max_length=10, blank=True, default="")
+    account = models.CharField(max_length=120, blank=True, default="")
+    candidates = models.JSONField(default=list)
+    listings = models.PositiveIntegerField(default=0)
+    size = models.PositiveIntegerField(default=0)
+    bytes = models.BigIntegerField(default=0)
+    sha256 = models.CharField(max_length=64, blank=True, default="")
+    requests_fence = models.BigIntegerField(null=True, blank=True)
+    results_fence = models.BigIntegerField(null=True, blank=True)
+    list_head = models.CharField(max_length=100, blank=True, default="")
+    attempts = models.PositiveIntegerField(default=0)
+    not_found = models.PositiveIntegerField(default=0)
+    not_found_at = models.DateTimeField(null=True, blank=True)
+    sent_at = models.DateTimeField(null=True, blank=True)
+    proven_at = models.DateTimeField(null=True, blank=True)
+    settled_at = models.DateTimeField(null=True, blank=True)
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    stored_at = models.DateTimeField(null=True, blank=True)
+    tokens = models.JSONField(default=dict)
+    cost = models.DecimalField(max_digits=14, decimal_places=6, null=True, blank=True)
+    reason = models.TextField(blank=True, default="")
+
+    message_batch_id = models.CharField(max_length=100, null=True, blank=True, unique=True)
+    processing_status = models.CharField(max_length=30, blank=True, default="")
+    processing = models.PositiveIntegerField(default=0)
+    succeeded = models.PositiveIntegerField(default=0)
+    errored = models.PositiveIntegerField(default=0)
+    canceled = models.PositiveIntegerField(default=0)
+    expired = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    archived_at = models.DateTimeField(null=True, blank=True)
+    cancel_initiated_at = models.DateTimeField(null=True, blank=True)
+    results_url = models.TextField(null=True, blank=True)
+
+    objects = MessageBatchQuerySet.as_manager()
+
+    class Meta(Lease.Meta):
+        verbose_name_plural = "message batches"
+        constraints = [
+            models.UniqueConstraint(fields=["run", "part"], name="one_part_per_run_and_number"),
+            # Two POSTs without an answer must not look alike in the API's listing.
+            models.UniqueConstraint(
+                fields=["account", "size"],
+                condition=Q(state__in=["sending", "unknown"]),
+                name="one_unanswered_size_per_account",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"part {self.part} of batch {self.batch_id}"
+
+    def custom_id(self, row: int) -> str:
+        return f"{row}_{self.nonce}"
+
+    def request_ids(self) -> range:
+        first = self.pk << POSITION_BITS
+        return range(first, first + self.size)
+
+    @property
+    def needs_person(self) -> bool:
+        """Nothing more can be learnt without somebody's decision."""
+        return self.state == self.State.UNKNOWN and self.settled_at is not None
+
+    @property
+    def word(self) -> str:
+        if self.needs_person:
+            return Batch.State.NEEDS_YOU
+        if self.state in self.OPEN and self.cancel_requested_at:
+            return Batch.State.CANCELING
+        if self.state in (self.State.SENDING, self.State.UNKNOWN):
+            return Batch.State.SENDING
+        if self.state == self.State.SUBMITTED and self.processing_status != "ended":
+            return Batch.State.IN_PROGRESS
+        if self.state in (self.State.SUBMITTED, self.State.INCOMPLETE):
+            return Batch.State.COLLECTING
+        return Batch.State.QUEUED if self.state == self.State.QUEUED else Batch.State.ENDED
+
+    def move(self, state: str, *, event: str = "", at: datetime | None = None, **changes: Any) -> bool:
+        """Compare-and-swap to another state; False when somebody else was first.
+
+        Writes the Batch's counters and, where `event` has a sentence, its story in the same
+        transaction. An edge that the design does not have raises.
+        """
+        if state not in self.EDGES.get(self.State(self.state), set()):
+            raise ValueError(f"{self}: no way from {self.state} to {state}")
+        with transaction.atomic():
+            if not self.mine().filter(state=self.state).update(state=state, **changes):
+                return False
+            self.refresh_from_db()
+            if event:
+                self.batch.record(state, event, at=at, part=self.part)
+            self.batch.recount()
+        return True

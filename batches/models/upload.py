@@ -1,0 +1,56 @@
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+
+from leases.models import Lease
+from workspaces.models import Workspace
+
+
+class Upload(Lease):
+    """A file as received, byte for byte, and its rows."""
+
+    class State(models.TextChoices):
+        RECEIVING = "receiving", "Receiving"
+        QUEUED = "queued", "Queued"
+        READY = "ready", "Ready"
+        REFUSED = "refused", "Refused"
+
+    class Kind(models.TextChoices):
+        TABLE = "table", "Table"
+        REQUESTS = "requests", "Ready requests"
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="uploads")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    filename = models.CharField(max_length=255)
+    token = models.CharField(max_length=64)
+    size = models.BigIntegerField()
+    received = models.BigIntegerField(default=0)
+    sha256 = models.CharField(max_length=64, blank=True, default="")
+    state = models.CharField(max_length=10, choices=State.choices, default=State.RECEIVING)
+    kind = models.CharField(max_length=10, choices=Kind.choices, blank=True, default="")
+    encoding = models.CharField(max_length=20, blank=True, default="")
+    delimiter = models.CharField(max_length=1, blank=True, default="")
+    columns = models.JSONField(default=list)
+    rows = models.PositiveIntegerField(default=0)
+    rows_fence = models.BigIntegerField(null=True, blank=True)
+    problems = models.JSONField(default=dict)
+
+    class Meta(Lease.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "token"], name="one_upload_per_token")
+        ]
+
+    def __str__(self) -> str:
+        return self.filename
+
+    @property
+    def problem_count(self) -> int:
+        return int(self.problems.get("total", 0))
+
+    @property
+    def first_problems(self) -> list[dict[str, Any]]:
+        """The first 100, as {row, column, what, fix}; the whole list lies in the archive."""
+        return list(self.problems.get("first", []))

@@ -1,0 +1,20 @@
+"""What is wrong with a file or a recipe, said to the person who can mend it."""
+
+import msgspec
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing that keeps a row, or with row 0 the whole file, from being sent."""
+
+    what: str
+    row: int = 0
+    column: str = ""
+    fix: str = ""
+
+    def sentence(self, row_word: str = "Row") -> str:
+        """All of it in one line: where, what, what to do. `row_word` is Row or Line."""
+        place = f"{row_word} {self.row:,}" if self.row else ""
+        if self.column:
+            place = f"{place}, column `{self.column}`" if place else f"Column `{self.column}`"
+        text = f"{place}: {self.what}" if place else self.what
+        return f"{text} {self.fix}".strip()

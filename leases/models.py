@@ -1,0 +1,78 @@
+"""A lease says who works on a row, until when, and under which fence.
+
+The fence grows with every claim. Whoever writes to a claimed row filters on the fence it
+was given, so a worker that slept past its lease finds that it may no longer write.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+from django.db import models
+from django.db.models import Case, F, Q, When
+
+LEASE = timedelta(seconds=20)
+CRASH_LIMIT = 3
+
+
+class LeaseQuerySet(models.QuerySet):
+    def free(self, at: datetime) -> Self:
+        return self.filter(Q(lease_until=None) | Q(lease_until__lte=at))
+
+    def due(self, at: datetime) -> Self:
+        return self.free(at).filter(due_at__lte=at, crashes__lt=CRASH_LIMIT)
+
+    def set_aside(self) -> Self:
+        """Rows that crashed so many workers that only a person may start them again."""
+        return self.filter(crashes__gte=CRASH_LIMIT)
+
+    def claim(self, owner: str, at: datetime) -> Any:
+        """The row that has been due longest, now ours; None when there is nothing to do."""
+        for row in self.due(at).order_by("due_at")[:16]:
+            if self.due(at).filter(pk=row.pk, fence=row.fence).update(**_claimed(owner, at)):
+                row.refresh_from_db()
+                return row
+        return None
+
+
+def _claimed(owner: str, at: datetime) -> dict[str, Any]:
+    return {
+        "owner": owner,
+        "lease_until": at + LEASE,
+        "fence": F("fence") + 1,
+        # A lease that was never released is the trace of a worker that died.
+        "crashes": F("crashes") + Case(When(lease_until=None, then=0), default=1),
+    }
+
+
+class Lease(models.Model):
+    owner = models.CharField(max_length=100, blank=True, default="")
+    lease_until = models.DateTimeField(null=True, blank=True)
+    fence = models.BigIntegerField(default=0)
+    crashes = models.PositiveSmallIntegerField(default=0)
+    due_at = models.DateTimeField(null=True, blank=True)
+
+    objects: Any = LeaseQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+        indexes = [
+            # for LeaseQuerySet.due
+            models.Index(
+                fields=["due_at"],
+                condition=Q(due_at__isnull=False),
+                name="%(app_label)s_%(class)s_due",
+            )
+        ]
+
+    def mine(self) -> LeaseQuerySet:
+        """This row as long as nobody claimed it after us: the base of every write to it."""
+        return type(self)._default_manager.filter(pk=self.pk, fence=self.fence)
+
+    def renew(self, at: datetime) -> bool:
+        return bool(self.mine().update(lease_until=at + LEASE))
+
+    def release(self, due_at: datetime | None, **changes: Any) -> bool:
+        """Give the row back, to be due again at `due_at` (None: never by itself)."""
+        return bool(
+            self.mine().update(owner="", lease_until=None, crashes=0, due_at=due_at, **changes)
+        )

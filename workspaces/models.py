@@ -1,0 +1,127 @@
+"""Who may see what: the workspace, its people, its key, and what happened in it."""
+
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from leases.models import Lease
+from workspaces import encryption
+
+
+class Workspace(models.Model):
+    name = models.CharField(max_length=100)
+    slug = models.SlugField(max_length=50, unique=True)
+    timezone = models.CharField(max_length=50, default="UTC")
+    retention_days = models.PositiveIntegerField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def live_key(self) -> "ApiKey | None":
+        return self.api_keys.filter(retired_at=None).first()
+
+
+class Membership(models.Model):
+    class Role(models.TextChoices):
+        OWNER = "owner", "Owner"
+        MEMBER = "member", "Member"
+        VIEWER = "viewer", "Viewer"
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=10, choices=Role.choices)
+    seen_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "user"], name="one_membership_per_user")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.workspace}: {self.role}"
+
+
+class ApiKey(Lease):
+    """A workspace's key for one API. Its lease is held while its message batches are listed."""
+
+    class Api(models.TextChoices):
+        CLAUDE = "claude", "Claude API"
+        SANDBOX = "sandbox", "Sandbox"
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="api_keys")
+    api = models.CharField(max_length=10, choices=Api.choices, editable=False)
+    anthropic_workspace = models.CharField(max_length=100, blank=True, default="")
+    secret = models.TextField(editable=False)
+    last4 = models.CharField(max_length=4, editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    retired_at = models.DateTimeField(null=True, blank=True)
+    refused = models.TextField(blank=True, default="")
+    paused_until = models.DateTimeField(null=True, blank=True)
+    models_read_at = models.DateTimeField(null=True, blank=True)
+    # Last, for the name hides the module below this line.
+    models = models.JSONField(default=list)
+
+    class Meta(Lease.Meta):
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workspace"], condition=Q(retired_at=None), name="one_live_key"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_api_display()} key ending {self.last4}"
+
+    @classmethod
+    def seal(cls, workspace: Workspace, api: str, secret: str, **fields: Any) -> "ApiKey":
+        """Save a new key, encrypted and bound to its workspace."""
+        token = encryption.seal(workspace.pk, secret)
+        return cls.objects.create(
+            workspace=workspace, api=api, secret=token, last4=secret[-4:], **fields
+        )
+
+    def reveal(self) -> str:
+        """The secret in clear: for the client alone, never for a page, a log or an error."""
+        return encryption.unseal(self.workspace_id, self.secret)
+
+    def account(self) -> str:
+        """Whose listing this key sees: the Anthropic workspace, or ours until it is known."""
+        return self.anthropic_workspace or f"workspace:{self.workspace_id}"
+
+    @property
+    def url(self) -> str:
+        url = settings.SANDBOX_URL if self.api == self.Api.SANDBOX else settings.CLAUDE_API_URL
+        return str(url)
+
+    def usable(self, at: datetime) -> bool:
+        return not self.refused and (self.paused_until is None or self.paused_until <= at)
+
+
+class Event(models.Model):
+    """What happened, in words: append-only, written in the transaction of the change."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="events")
+    at = models.DateTimeField(default=timezone.now)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    subject = models.CharField(max_length=50)
+    verb = models.CharField(max_length=30)
+    sentence = models.TextField()
+    data = models.JSONField(default=dict)
+
+    class Meta:
+        indexes = [
+            # for the activity of one subject
+            models.Index(fields=["workspace", "subject", "id"], name="event_subject")
+        ]
+
+    def __str__(self) -> str:
+        return self.sentence
