@@ -24,8 +24,9 @@ from claude_api.errors import (
     UnreadableLine,
 )
 from claude_api.lines import EventDecoder, Line, ServerSentEvent, split_jsonl, split_lines
-from claude_api.results import read_answer, read_result_line
+from claude_api.results import read_answer, read_result_line, read_usage
 from claude_api.retries import delay
+from claude_api.tolerant import decode_clean
 from claude_api.types import (
     Answer,
     BatchPage,
@@ -76,9 +77,11 @@ __all__ = [
     "UnexpectedEvent",
     "UnreadableLine",
     "Usage",
+    "decode_clean",
     "delay",
     "read_answer",
     "read_result_line",
+    "read_usage",
     "split_jsonl",
     "split_lines",
 ]

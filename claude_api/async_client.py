@@ -1,6 +1,6 @@
 """The asynchronous client: one message, streamed."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -110,7 +110,7 @@ def _encode(params: Mapping[str, Any] | bytes) -> bytes:
     return msgspec.json.encode({**params, "stream": True})
 
 
-async def _read_events(response: httpx.Response) -> AsyncIterator[Event]:
+async def _read_events(response: httpx.Response) -> AsyncGenerator[Event, None]:
     decoder = EventDecoder()
     async for chunk in _read_parts(response):
         for sent in decoder.feed(chunk):

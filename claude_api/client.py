@@ -112,7 +112,7 @@ class Client:
             self.url + BATCHES,
             content=upload.read(),
             headers={"content-length": str(length), "content-type": "application/json"},
-            timeout=httpx.Timeout(self._fresh.timeout.as_dict() | {"read": patience}),
+            extensions={"timeout": self._fresh.timeout.as_dict() | {"read": patience}},
         )
         content = self._exchange(self._fresh, request, upload)
         return read_body(content, MessageBatch), self.last.request_id

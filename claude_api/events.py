@@ -2,11 +2,9 @@
 
 from typing import Any
 
-import msgspec
-
 from claude_api.errors import OutcomeUnknown
 from claude_api.lines import ServerSentEvent
-from claude_api.tolerant import REFUSALS, decode_tolerantly
+from claude_api.tolerant import decode_clean
 from claude_api.types import Event
 
 # Events the answer is made of: one that cannot be read leaves a hole in it.
@@ -41,14 +39,7 @@ def read_event(sent: ServerSentEvent) -> Event:
 
 
 def _decode(data: bytes) -> Any:
-    """Decode the data, its text clean; None where it is not JSON at all."""
-    # NUL can only stand in JSON as an escape: the second look replaces it.
-    if rb"\u0000" not in data:
-        try:
-            return msgspec.json.decode(data)
-        except REFUSALS:
-            pass
     try:
-        return decode_tolerantly(data)
+        return decode_clean(data)
     except ValueError:
         return None

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from claude_api.errors import UnreadableLine
-from claude_api.tolerant import REFUSALS, clean, decode_tolerantly
+from claude_api.tolerant import NUL_ESCAPE, REFUSALS, decode_tolerantly
 from claude_api.types import Answer, ResultLine, ToolCall, Usage
 
 PREVIEW_LENGTH = 200
@@ -108,9 +108,9 @@ def read_result_line(line: bytes) -> ResultLine:
         wire.result.type,
         message.stop_reason or "",
         error.type or "",
-        clean(error.message or ""),
+        error.message or "",
         message.usage.flatten() if message.usage else Usage(),
-        clean(_join_text(message.content)[:PREVIEW_LENGTH]),
+        _join_text(message.content)[:PREVIEW_LENGTH],
     )
 
 
@@ -123,22 +123,32 @@ def read_answer(line: bytes) -> Answer:
         custom_id=wire.custom_id,
         type=wire.result.type,
         model=message.model or "",
-        text=clean(_join_text(message.content)),
-        thinking=clean("".join(block.thinking or "" for block in message.content)),
+        text=_join_text(message.content),
+        thinking="".join(block.thinking or "" for block in message.content),
         tool_calls=tuple(_tool_calls(message.content)),
         stop_reason=message.stop_reason or "",
         error_type=error.type or "",
-        error_message=clean(error.message or ""),
+        error_message=error.message or "",
         request_id=request_id or "",
         usage=message.usage.flatten() if message.usage else Usage(),
     )
 
 
-def _decode(line: bytes) -> _Line:
+def read_usage(value: Any) -> Usage:
+    """Read `usage` that has already been decoded; what is not of its shape counts nothing."""
     try:
-        return _lines.decode(line)
-    except REFUSALS:
-        return _decode_again(line)
+        return msgspec.convert(value or {}, WireUsage).flatten()
+    except msgspec.ValidationError:
+        return Usage()
+
+
+def _decode(line: bytes) -> _Line:
+    if NUL_ESCAPE not in line:
+        try:
+            return _lines.decode(line)
+        except REFUSALS:
+            pass
+    return _decode_again(line)
 
 
 def _decode_again(line: bytes) -> _Line:

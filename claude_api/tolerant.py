@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 
 REFUSALS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+# In JSON a NUL can only stand as an escape; msgspec lets it through.
+NUL_ESCAPE = rb"\u0000"
 DEPTH_LIMIT = 100
 DIGITS_LIMIT = 18
 _UNSAFE = re.compile("[\x00\ud800-\udfff]")
@@ -20,6 +22,18 @@ _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]]', re.DOTALL)
 def clean(text: str) -> str:
     """Replace NUL and lone surrogates, which no database and no UTF-8 file takes."""
     return _UNSAFE.sub("\ufffd", text)
+
+
+def decode_clean(data: bytes) -> Any:
+    """Decode JSON, exactly where msgspec can and as far as it goes elsewhere; no string holds
+    NUL or a lone surrogate. Raises ValueError for what is no JSON.
+    """
+    if NUL_ESCAPE not in data:
+        try:
+            return msgspec.json.decode(data)
+        except REFUSALS:
+            pass
+    return decode_tolerantly(data)
 
 
 def decode_tolerantly(data: bytes) -> Any:
