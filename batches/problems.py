@@ -10,6 +10,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     row: int = 0
     column: str = ""
     fix: str = ""
+    field: str = ""  # of the recipe, for a problem that belongs to none of the rows
 
     def sentence(self, row_word: str = "Row") -> str:
         """All of it in one line: where, what, what to do. `row_word` is Row or Line."""
