@@ -102,10 +102,11 @@ class Client:
 
         `body` is the JSON in chunks, `length` its bytes. NotSent means that no byte of the body
         has left; any later break is OutcomeUnknown, and the batch may exist. What `body` itself
-        raises comes through as it is and closes the connection before the body is whole.
+        raises, and ValueError where it is not of that length, comes through as it is: the
+        connection is closed before the body is whole, so nothing is created.
         `read_timeout` is in seconds, by default 120 to 600 by length.
         """
-        upload = _Upload(body)
+        upload = _Upload(body, length)
         patience = read_timeout or self._patience(length)
         request = self._fresh.build_request(
             "POST",
@@ -243,13 +244,25 @@ class Client:
 class _Upload:
     """A body on its way; `begun` says whether the network has asked for its first byte."""
 
-    def __init__(self, chunks: Iterable[bytes]) -> None:
+    def __init__(self, chunks: Iterable[bytes], length: int) -> None:
         self._chunks = chunks
+        self._length = length
         self.begun = False
 
     def read(self) -> Iterator[bytes]:
+        """Yield the body one chunk behind, so that what is wrong with it shows before its end."""
         self.begun = True
-        yield from self._chunks
+        size, held = 0, b""
+        for chunk in self._chunks:
+            size += len(chunk)
+            if size > self._length:
+                raise ValueError(f"The body has more than the {self._length:,} bytes declared.")
+            if held:
+                yield held
+            held = chunk
+        if size < self._length:
+            raise ValueError(f"The body has {size:,} bytes of the {self._length:,} declared.")
+        yield held
 
 
 class _TokenCount(msgspec.Struct):
@@ -260,7 +273,8 @@ def check_url(url: str) -> str:
     """Return the API's base URL without a trailing slash; raise ValueError for another thing."""
     try:
         parsed = httpx.URL(url)
-    except httpx.InvalidURL as error:
+        parsed.host.encode("idna")
+    except (httpx.InvalidURL, UnicodeError) as error:
         raise ValueError(f"The API's URL cannot be read: {error}.") from error
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ValueError("The API's URL starts with http:// or https:// and names a host.")
