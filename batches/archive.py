@@ -110,6 +110,14 @@ def _sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def remove_older(path: Path) -> None:
+    """Remove what earlier claims wrote under the same name with a smaller fence."""
+    name, _, fence = path.stem.rpartition("-")
+    for sibling in path.parent.glob(f"{name}-*{path.suffix}"):
+        if int(sibling.stem.rpartition("-")[2]) < int(fence):
+            sibling.unlink(missing_ok=True)
+
+
 def read_slice(path: Path, offset: int, length: int) -> bytes:
     """One line by its place, without its newline."""
     with open(path, "rb") as file:

@@ -4,6 +4,8 @@ The fence grows with every claim. Whoever writes to a claimed row filters on the
 was given, so a worker that slept past its lease finds that it may no longer write.
 """
 
+import os
+import socket
 from datetime import datetime, timedelta
 from typing import Any, Self
 
@@ -12,6 +14,11 @@ from django.db.models import Case, F, Q, When
 
 LEASE = timedelta(seconds=20)
 CRASH_LIMIT = 3
+
+
+def owner_name() -> str:
+    """Who a lease of this process belongs to."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 class LeaseQuerySet(models.QuerySet):

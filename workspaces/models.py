@@ -48,6 +48,8 @@ class Membership(models.Model):
 class ApiKey(Lease):
     """A workspace's key for one API. Its lease is held while its message batches are listed."""
 
+    SPEND_LIMIT = "spend_limit"
+
     class Api(models.TextChoices):
         CLAUDE = "claude", "Claude API"
         SANDBOX = "sandbox", "Sandbox"
@@ -64,6 +66,7 @@ class ApiKey(Lease):
     accepted_at = models.DateTimeField(null=True, blank=True)
     retired_at = models.DateTimeField(null=True, blank=True)
     refused = models.TextField(blank=True, default="")
+    refused_type = models.CharField(max_length=20, blank=True, default="")
     paused_until = models.DateTimeField(null=True, blank=True)
     models_read_at = models.DateTimeField(null=True, blank=True)
     # Last, for the name hides the module below this line.
@@ -84,7 +87,12 @@ class ApiKey(Lease):
         """Save a new key, encrypted and bound to its workspace."""
         token = encryption.seal(workspace.pk, secret)
         return cls.objects.create(
-            workspace=workspace, api=api, secret=token, last4=secret[-4:], **fields
+            workspace=workspace,
+            api=api,
+            secret=token,
+            last4=secret[-4:],
+            due_at=timezone.now(),
+            **fields,
         )
 
     def reveal(self) -> str:
@@ -100,8 +108,16 @@ class ApiKey(Lease):
         url = settings.SANDBOX_URL if self.api == self.Api.SANDBOX else settings.CLAUDE_API_URL
         return str(url)
 
-    def usable(self, at: datetime) -> bool:
-        return not self.refused and (self.paused_until is None or self.paused_until <= at)
+    @property
+    def spend_limited(self) -> bool:
+        return self.refused_type == self.SPEND_LIMIT
+
+    def paused(self, at: datetime) -> bool:
+        return self.paused_until is not None and self.paused_until > at
+
+    def forgive(self) -> None:
+        """A person says that it is worth trying again: the spend limit was raised, say."""
+        type(self).objects.filter(pk=self.pk).update(refused="", refused_type="", paused_until=None)
 
 
 class Event(models.Model):

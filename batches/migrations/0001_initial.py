@@ -111,6 +111,7 @@ class Migration(migrations.Migration):
                 ('not_found', models.PositiveIntegerField(default=0)),
                 ('not_found_at', models.DateTimeField(blank=True, null=True)),
                 ('sent_at', models.DateTimeField(blank=True, null=True)),
+                ('unknown_at', models.DateTimeField(blank=True, null=True)),
                 ('proven_at', models.DateTimeField(blank=True, null=True)),
                 ('settled_at', models.DateTimeField(blank=True, null=True)),
                 ('cancel_requested_at', models.DateTimeField(blank=True, null=True)),

@@ -4,8 +4,7 @@ A Request's id is arithmetic, `message_batch_id << 17 | position`, so that a par
 one id range: inserted in chunks, deleted in chunks, never by cascade.
 """
 
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Iterator
 from typing import Any, Self
 
 from django.db import models, transaction
@@ -22,13 +21,16 @@ class IndexQuerySet(models.QuerySet):
         first = message_batch_id << POSITION_BITS
         return self.filter(pk__gte=first, pk__lt=first + (1 << POSITION_BITS))
 
-    def insert(self, rows: Iterable[Any]) -> int:
-        """Insert in chunks, each a transaction of its own; the number inserted."""
-        rows, count = iter(rows), 0
-        while chunk := list(islice(rows, CHUNK)):
-            self.bulk_create(chunk)
-            count += len(chunk)
-        return count
+    def in_order(self, message_batch_id: int) -> Iterator[Any]:
+        """One part's rows in the order of the file, read in pages of their own.
+
+        No cursor stays open in between: on SQLite it would hold an old snapshot, from which
+        no write can start.
+        """
+        rows, start = self.of(message_batch_id).order_by("pk"), 0
+        while page := list(rows.filter(pk__gte=start)[:CHUNK]):
+            yield from page
+            start = page[-1].pk + 1
 
     def delete_part(self, message_batch_id: int) -> None:
         """Delete one part's rows, a chunk at a time, so that no other writer waits long."""

@@ -6,10 +6,10 @@ from typing import Any, Self
 
 from django.db import models, transaction
 from django.db.models import Q
-from django.utils import timezone
 
 from batches.models.batch import Batch, Run
 from batches.models.index import POSITION_BITS
+from claude_api import MessageBatch as RemoteBatch
 from leases.models import Lease, LeaseQuerySet
 from workspaces.models import Workspace
 
@@ -81,6 +81,7 @@ class MessageBatch(Lease):
     not_found = models.PositiveIntegerField(default=0)
     not_found_at = models.DateTimeField(null=True, blank=True)
     sent_at = models.DateTimeField(null=True, blank=True)
+    unknown_at = models.DateTimeField(null=True, blank=True)
     proven_at = models.DateTimeField(null=True, blank=True)
     settled_at = models.DateTimeField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
@@ -123,6 +124,25 @@ class MessageBatch(Lease):
     def custom_id(self, row: int) -> str:
         return f"{row}_{self.nonce}"
 
+    @staticmethod
+    def mirror(remote: RemoteBatch) -> dict[str, Any]:
+        """The columns that repeat what the API says, from what it said."""
+        counts = remote.request_counts
+        return {
+            "processing_status": remote.processing_status,
+            "processing": counts.processing,
+            "succeeded": counts.succeeded,
+            "errored": counts.errored,
+            "canceled": counts.canceled,
+            "expired": counts.expired,
+            "created_at": remote.created_at,
+            "expires_at": remote.expires_at,
+            "ended_at": remote.ended_at,
+            "archived_at": remote.archived_at,
+            "cancel_initiated_at": remote.cancel_initiated_at,
+            "results_url": remote.results_url,
+        }
+
     def request_ids(self) -> range:
         first = self.pk << POSITION_BITS
         return range(first, first + self.size)
@@ -146,7 +166,9 @@ class MessageBatch(Lease):
             return Batch.State.COLLECTING
         return Batch.State.QUEUED if self.state == self.State.QUEUED else Batch.State.ENDED
 
-    def move(self, state: str, *, event: str = "", at: datetime | None = None, **changes: Any) -> bool:
+    def move(
+        self, state: str, *, event: str = "", at: datetime | None = None, **changes: Any
+    ) -> bool:
         """Compare-and-swap to another state; False when somebody else was first.
 
         Writes the Batch's counters and, where `event` has a sentence, its story in the same

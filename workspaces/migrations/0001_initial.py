@@ -71,6 +71,7 @@ class Migration(migrations.Migration):
                 ('accepted_at', models.DateTimeField(blank=True, null=True)),
                 ('retired_at', models.DateTimeField(blank=True, null=True)),
                 ('refused', models.TextField(blank=True, default='')),
+                ('refused_type', models.CharField(blank=True, default='', max_length=20)),
                 ('paused_until', models.DateTimeField(blank=True, null=True)),
                 ('models_read_at', models.DateTimeField(blank=True, null=True)),
                 ('models', models.JSONField(default=list)),

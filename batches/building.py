@@ -1,0 +1,255 @@
+"""A queued Run becomes MessageBatches, each with a finished requests file.
+
+Two passes over the upload: the first learns which rows can be sent and how long their lines
+are, the second writes the files. All parts of a Run become queued in one short transaction.
+"""
+
+import hashlib
+import random
+from array import array
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from itertools import islice
+
+import msgspec
+from django.db import transaction
+from django.db.models import Max
+
+from batches import archive
+from batches.models import Batch, MessageBatch, Request, Run, Upload
+from batches.models.index import CHUNK
+from batches.planning import LINE_OVERHEAD, Selection, plan_parts
+from batches.problems import Problem
+from batches.recipe import Recipe, Rendered, Renderer, ready
+from leases.models import owner_name
+from leases.renewing import Renewal, renewing
+
+type_of_render = Callable[[archive.Row], Rendered | list[Problem]]
+
+
+class Survey:
+    """What the first pass learns of a Run: the rows that can be sent and the ones that cannot."""
+
+    def __init__(self) -> None:
+        self.numbers = array("L")
+        self.lengths = array("L")
+        self.left_out: list[archive.LeftOut] = []
+        self.refused_by_parsing = 0
+
+    def add(self, row: archive.Row, rendered: Rendered | list[Problem]) -> None:
+        if isinstance(rendered, Rendered):
+            self.numbers.append(row.number)
+            self.lengths.append(len(rendered.params) + LINE_OVERHEAD)
+        else:
+            reason = " ".join(problem.sentence() for problem in rendered)
+            self.left_out.append(archive.LeftOut(row.number, reason))
+
+    @property
+    def left_out_count(self) -> int:
+        return self.refused_by_parsing + len(self.left_out)
+
+
+def step(at: datetime, only: Batch | None = None) -> bool:
+    """Build one queued Run; True if there was one."""
+    runs = Run.objects.filter(state=Run.State.QUEUED)
+    if only is not None:
+        runs = runs.filter(batch=only)
+    run = runs.claim(owner_name(), at)
+    if run is None:
+        return False
+    with renewing(run) as renewal:
+        build(run, renewal, at)
+    return True
+
+
+def build(run: Run, renewal: Renewal, at: datetime) -> None:
+    """Write the parts of a claimed Run and queue them, or refuse the Run with a reason."""
+    selection = msgspec.convert(run.selection, Selection)
+    discard_unfinished(run)
+    survey = make_survey(run)
+    chosen = choose(run, selection, survey)
+    if not chosen:
+        refuse(run, survey)
+        return
+    lengths = [
+        length
+        for number, length in zip(survey.numbers, survey.lengths, strict=True)
+        if number in chosen
+    ]
+    again = MessageBatch.objects.filter(pk=selection.part).first()
+    sizes = plan_parts(lengths, len(lengths) if again else selection.part_size)
+    rows = render_chosen(run, chosen)
+    write_left_out(run, survey)
+    parts = [
+        write_part(create_part(run, number, again), islice(rows, size), renewal)
+        for number, size in enumerate(sizes, again.part if again else next_number(run))
+    ]
+    queue(run, parts, survey, at)
+
+
+def discard_unfinished(run: Run) -> None:
+    """Remove what a builder left that died: its parts are written anew from the start."""
+    for part in run.message_batches.filter(state=MessageBatch.State.BUILDING):
+        Request.objects.delete_part(part.pk)
+        part.delete()
+
+
+def make_survey(run: Run) -> Survey:
+    survey, render = Survey(), renderer_for(run)
+    for row in upload_rows(run):
+        if row.reason:
+            survey.refused_by_parsing += 1
+        else:
+            survey.add(row, render(row))
+    return survey
+
+
+def upload_of(run: Run) -> Upload:
+    upload = run.batch.upload
+    if upload is None or upload.rows_fence is None:
+        raise ValueError(f"{run} has no upload whose rows are read")
+    return upload
+
+
+def upload_rows(run: Run) -> Iterator[archive.Row]:
+    upload = upload_of(run)
+    return archive.iterate_rows(upload.pk, upload.rows_fence or 0)
+
+
+def renderer_for(run: Run) -> type_of_render:
+    upload = upload_of(run)
+    if upload.kind == Upload.Kind.REQUESTS:
+        return ready
+    return Renderer(msgspec.convert(run.recipe, Recipe), upload.columns).render
+
+
+def choose(run: Run, selection: Selection, survey: Survey) -> set[int]:
+    """The numbers of the rows to build, among those that can be sent."""
+    if selection.kind == "part":
+        rows = Request.objects.of(selection.part).values_list("row", flat=True)
+        return set(rows.iterator()) & set(survey.numbers)
+    taken = taken_rows(run)
+    free = [number for number in survey.numbers if number not in taken]
+    if selection.kind == "first":
+        return set(free[: selection.count])
+    if selection.kind == "sample":
+        return set(random.Random(selection.seed).sample(free, min(selection.count, len(free))))
+    return set(free)
+
+
+def taken_rows(run: Run) -> set[int]:
+    """Rows that another Run of the Batch has sent or will send."""
+    taken: set[int] = set()
+    for part in run.batch.message_batches.exclude(state__in=MessageBatch.NOT_SENT):
+        taken.update(Request.objects.of(part.pk).values_list("row", flat=True).iterator())
+    return taken
+
+
+def refuse(run: Run, survey: Survey) -> None:
+    reason = (
+        f"No row can be sent: {survey.left_out_count:,} have a problem."
+        if survey.left_out_count and not survey.numbers
+        else "No row is left to send."
+    )
+    write_left_out(run, survey)
+    with transaction.atomic():
+        if run.release(None, state=Run.State.REFUSED, reason=reason, left_out_fence=run.fence):
+            Batch.objects.filter(pk=run.batch_id).update(left_out=survey.left_out_count)
+            run.batch.record("refused", reason)
+            run.batch.recount()
+
+
+def render_chosen(run: Run, chosen: set[int]) -> Iterator[tuple[int, Rendered]]:
+    """The second pass: (row, rendered) of the chosen rows, in the order of the file."""
+    render = renderer_for(run)
+    for row in upload_rows(run):
+        if row.number in chosen:
+            rendered = render(row)
+            if not isinstance(rendered, Rendered):
+                raise ValueError(f"row {row.number} of {run} could be sent a moment ago")
+            yield row.number, rendered
+
+
+def write_left_out(run: Run, survey: Survey) -> None:
+    encode = msgspec.json.Encoder().encode
+    with archive.writing(archive.left_out(run.pk, run.fence)) as file:
+        for left_out in survey.left_out:
+            file.write(encode(left_out) + b"\n")
+
+
+def next_number(run: Run) -> int:
+    """Parts are numbered through the Batch, so that `part 3` is said of one part only."""
+    return (run.batch.message_batches.aggregate(last=Max("part"))["last"] or 0) + 1
+
+
+def create_part(run: Run, number: int, again: MessageBatch | None) -> MessageBatch:
+    return MessageBatch.objects.create(
+        workspace_id=run.batch.workspace_id,
+        batch_id=run.batch_id,
+        run=run,
+        part=number,
+        replaces=again,
+        requests_fence=run.fence,
+    )
+
+
+def write_part(
+    part: MessageBatch, rows: Iterator[tuple[int, Rendered]], renewal: Renewal
+) -> MessageBatch:
+    """Write one part's requests file and index it in chunks, as long as the Run is ours."""
+    digest = hashlib.sha256()
+    with archive.writing(archive.requests(part.pk, part.requests_fence or 0)) as file:
+        while chunk := list(islice(rows, CHUNK)):
+            requests = []
+            for row, rendered in chunk:
+                line = request_line(part.custom_id(row), rendered.params)
+                requests.append(
+                    Request(
+                        pk=Request.key(part.pk, part.size),
+                        batch_id=part.batch_id,
+                        row=row,
+                        own_id=rendered.own_id,
+                        offset=part.bytes,
+                        length=len(line) - 1,
+                    )
+                )
+                digest.update(line)
+                file.write(line)
+                part.size += 1
+                part.bytes += len(line)
+            insert(requests, renewal)
+    part.sha256 = digest.hexdigest()
+    return part
+
+
+def request_line(custom_id: str, params: bytes) -> bytes:
+    """One line of the requests file; params are raw JSON and hold no newline."""
+    return b'{"custom_id":"%s","params":%s}\n' % (custom_id.encode(), params)
+
+
+def insert(requests: list[Request], renewal: Renewal) -> None:
+    """Insert a chunk in one transaction with the proof that the Run is still ours."""
+    with transaction.atomic():
+        renewal.check()
+        Request.objects.bulk_create(requests)
+
+
+def queue(run: Run, parts: list[MessageBatch], survey: Survey, at: datetime) -> None:
+    """Make all parts visible and due at once; nothing happens if the Run was claimed anew."""
+    requests = sum(part.size for part in parts)
+    with transaction.atomic():
+        if not run.release(None, state=Run.State.BUILT, left_out_fence=run.fence):
+            return
+        for part in parts:
+            part.state, part.due_at = MessageBatch.State.QUEUED, at
+        MessageBatch.objects.bulk_update(
+            parts, ["state", "due_at", "size", "bytes", "sha256"], batch_size=100
+        )
+        Batch.objects.filter(pk=run.batch_id).update(left_out=survey.left_out_count)
+        run.batch.record(
+            "built",
+            f"{requests:,} requests were written in {len(parts):,} parts.",
+            at=at,
+            run=run.pk,
+        )
+        run.batch.recount()

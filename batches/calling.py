@@ -1,0 +1,91 @@
+"""What every call to the API on behalf of a workspace shares: which key, and what a refusal means.
+
+A refused key stops what needs it and says so on the key; nothing is lost by waiting.
+"""
+
+import random
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.models import Q
+
+from claude_api import (
+    ApiError,
+    BillingRefused,
+    ClaudeError,
+    Client,
+    KeyRefused,
+    PermissionRefused,
+    SpendLimitReached,
+)
+from claude_api.retries import delay
+from workspaces.models import ApiKey, Workspace
+
+LOOK_AGAIN_AT_REFUSED = timedelta(minutes=5)
+SHORTEST_PAUSE = timedelta(seconds=1)
+REFUSALS = KeyRefused | BillingRefused | PermissionRefused | SpendLimitReached
+
+
+def client_for(key: ApiKey) -> Client:
+    return Client(key.url, key.reveal(), version=settings.CLAUDE_API_VERSION)
+
+
+def live_key(workspace: Workspace, api: str = "") -> ApiKey | None:
+    """The workspace's key, as long as it is for the API that the caller's rows live at."""
+    key = workspace.live_key()
+    return key if key and key.url and api in ("", key.api) else None
+
+
+def why_no_key(workspace: Workspace, api: str = "") -> str:
+    """The sentence for the place where live_key gave None."""
+    key = workspace.live_key()
+    if key is None:
+        return f"The workspace {workspace.name} has no API key. Save one to go on."
+    if not key.url:
+        return "SANDBOX_URL is not set: the workspace's key is for the sandbox. Start it to go on."
+    return f"The workspace's key is for the {key.get_api_display()}, this part is not there."
+
+
+def remember_account(key: ApiKey, client: Client, at: datetime) -> None:
+    """Keep what an accepted call tells of the key: that it works, and whose it is."""
+    account = client.last.workspace_id or key.anthropic_workspace
+    changes = {"accepted_at": at, "anthropic_workspace": account}
+    if not key.spend_limited:
+        changes |= {"refused": "", "refused_type": ""}
+    ApiKey.objects.filter(pk=key.pk).update(**changes)
+    for name, value in changes.items():
+        setattr(key, name, value)
+
+
+def remember_refusal(key: ApiKey, error: ClaudeError, at: datetime, attempt: int = 0) -> timedelta:
+    """Write on the key what the API has against it; return how long to leave the API alone.
+
+    A spend limit stops sending only: what is at the API already is still watched.
+    """
+    pause = pause_after(error, attempt)
+    if isinstance(error, SpendLimitReached):
+        _write_refusal(key, ApiKey.SPEND_LIMIT, str(error))
+    elif isinstance(error, REFUSALS):
+        _write_refusal(key, "key", str(error))
+        _pause(key, at + pause)
+    elif isinstance(error, ApiError) and error.retry_after is not None:
+        _pause(key, at + pause)
+    return pause
+
+
+def _write_refusal(key: ApiKey, kind: str, sentence: str) -> None:
+    key.refused, key.refused_type = sentence, kind
+    ApiKey.objects.filter(pk=key.pk).update(refused=sentence, refused_type=kind)
+
+
+def _pause(key: ApiKey, until: datetime) -> None:
+    shorter = Q(paused_until=None) | Q(paused_until__lt=until)
+    ApiKey.objects.filter(shorter, pk=key.pk).update(paused_until=until)
+
+
+def pause_after(error: ClaudeError, attempt: int) -> timedelta:
+    """How long to wait before the same is tried again; refusals are looked at now and then."""
+    seconds = delay(error, attempt, random.random())
+    if seconds is None:
+        return LOOK_AGAIN_AT_REFUSED
+    return max(SHORTEST_PAUSE, timedelta(seconds=seconds))

@@ -1,0 +1,78 @@
+"""A part that somebody cancelled is told to the API once it is there.
+
+The wish is remembered first. A part that was not sent is dropped on the spot; one whose POST is
+under way or unknown is cancelled as soon as its id is known; one that partly ran keeps its
+paid answers.
+"""
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+
+from batches.calling import client_for, live_key, remember_refusal, why_no_key
+from batches.models import Batch, MessageBatch, Run
+from batches.polling import save_mirror
+from claude_api import ClaudeError
+from leases.models import owner_name
+from leases.renewing import renewing
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+State = MessageBatch.State
+PAUSE = timedelta(seconds=30)
+
+
+def request_cancel(batch: Batch, at: datetime, actor: "User | None" = None) -> int:
+    """Write down that a Batch is to be cancelled; the number of parts that this concerns."""
+    with transaction.atomic():
+        runs = batch.runs.filter(state=Run.State.QUEUED)
+        runs.update(state=Run.State.REFUSED, reason="Canceled before it was built.", due_at=None)
+        parts = batch.message_batches.filter(state__in=MessageBatch.OPEN, cancel_requested_at=None)
+        count = parts.exclude(processing_status="ended").update(cancel_requested_at=at, due_at=at)
+        dropped = batch.message_batches.filter(
+            state=State.QUEUED, cancel_requested_at__isnull=False
+        )
+        dropped.update(state=State.DROPPED, due_at=None, reason="Canceled before it was sent.")
+        if count:
+            batch.record(
+                "cancel", f"{count:,} parts that have not ended are canceled.", actor=actor
+            )
+        batch.recount()
+    return count
+
+
+def step(at: datetime, only: Batch | None = None) -> bool:
+    """Tell the API of one part that is to be cancelled; True if there was one."""
+    parts = MessageBatch.objects.watched().filter(
+        cancel_requested_at__isnull=False, cancel_initiated_at=None
+    )
+    if only is not None:
+        parts = parts.filter(batch=only)
+    part = parts.claim(owner_name(), at)
+    if part is None:
+        return False
+    with renewing(part):
+        cancel(part, at)
+    return True
+
+
+def cancel(part: MessageBatch, at: datetime) -> None:
+    """POST the cancel; whatever its outcome, polling tells what became of it."""
+    key = live_key(part.workspace, part.api)
+    if key is None:
+        part.release(at + PAUSE, reason=why_no_key(part.workspace, part.api))
+        return
+    if key.paused(at):
+        part.release(key.paused_until)
+        return
+    with client_for(key) as client:
+        try:
+            remote = client.cancel_batch(part.message_batch_id or "")
+        except ClaudeError as error:
+            pause = remember_refusal(key, error, at, part.attempts)
+            part.release(at + pause, reason=f"Not canceled yet: {error}")
+            return
+    part.release(at)
+    save_mirror(part, remote, at)

@@ -1,0 +1,249 @@
+"""An ended MessageBatch becomes a proven results file, then index rows in the order of the rows.
+
+Two passes: the download checks every line and is believed only when nothing speaks against it;
+the index is written from our own file. A part whose file falls short is `incomplete`, keeps
+what came, and is asked for again as long as the API keeps results: 29 days from its creation.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import BinaryIO
+
+from django.db import transaction
+from django.db.models import Q
+
+from batches import archive
+from batches.calling import client_for, live_key, remember_refusal, why_no_key
+from batches.models import Batch, MessageBatch, Request, Result
+from batches.models.batch import TOKENS
+from batches.models.index import CHUNK
+from batches.polling import gone
+from batches.proof import Proof
+from claude_api import ClaudeError, Client, OutcomeUnknown, read_result_line, split_lines
+from leases.models import owner_name
+from leases.renewing import Renewal, renewing
+
+State = MessageBatch.State
+RESULTS_KEPT = timedelta(days=29)
+FIRST_PAUSE = timedelta(minutes=1)
+LONGEST_PAUSE = timedelta(hours=6)
+
+
+def step(at: datetime, only: Batch | None = None) -> bool:
+    """Collect one part that has ended; True if there was one."""
+    parts = MessageBatch.objects.filter(
+        Q(state=State.SUBMITTED, processing_status="ended")
+        | Q(state=State.INCOMPLETE)
+        | Q(gone(at), state=State.SUBMITTED)
+    )
+    if only is not None:
+        parts = parts.filter(batch=only)
+    part = parts.claim(owner_name(), at)
+    if part is None:
+        return False
+    with renewing(part) as renewal:
+        if part.proven_at:
+            store(part, scan(part), renewal, at)
+        elif is_out_of_reach(part, at):
+            give_up(part, renewal)
+        else:
+            collect(part, renewal, at)
+    return True
+
+
+def is_out_of_reach(part: MessageBatch, at: datetime) -> bool:
+    """Whether the API no longer has the results: deleted there, or older than 29 days."""
+    if part.created_at and part.created_at + RESULTS_KEPT <= at:
+        return True
+    return MessageBatch.objects.filter(gone(at), pk=part.pk).exists()
+
+
+def collect(part: MessageBatch, renewal: Renewal, at: datetime) -> None:
+    key = live_key(part.workspace, part.api)
+    if key is None:
+        part.release(at + FIRST_PAUSE, reason=why_no_key(part.workspace, part.api))
+        return
+    if key.paused(at):
+        part.release(key.paused_until, reason=key.refused or part.reason)
+        return
+    with client_for(key) as client:
+        try:
+            proof, broken = download(part, client)
+        except ClaudeError as error:
+            pause = remember_refusal(key, error, at, part.attempts)
+            part.release(at + pause, attempts=part.attempts + 1, reason=f"Not collected: {error}")
+            return
+    objections = proof.objections()
+    if objections:
+        keep_incomplete(part, proof, renewal, at, [*objections, *broken])
+    elif part.mine().update(results_fence=part.fence, proven_at=at, reason=""):
+        part.refresh_from_db()
+        store(part, proof, renewal, at)
+
+
+def download(part: MessageBatch, client: Client) -> tuple[Proof, list[str]]:
+    """Write what the API sends to the fence's file; return the proof, and what broke the body.
+
+    Lines that an earlier download had and this one lacks are kept.
+    """
+    proof = Proof(part, row_positions(part))
+    broken: list[str] = []
+    with archive.writing(archive.results(part.pk, part.fence)) as file:
+        with client.download_results(part.message_batch_id or "") as chunks:
+            try:
+                take_all(chunks, proof, file)
+            except OutcomeUnknown as error:
+                broken.append(f"the download broke off: {error}")
+        if proof.missing and part.results_fence is not None:
+            with open(archive.results(part.pk, part.results_fence), "rb") as earlier:
+                take_all(earlier, proof, file)
+    return proof, broken
+
+
+def take_all(chunks: Iterable[bytes], proof: Proof, file: BinaryIO) -> None:
+    for line in split_lines(chunks):
+        if line.too_long:
+            proof.unreadable.append(line.number)
+        elif proof.take(line):
+            file.write(line.data + b"\n")
+
+
+def row_positions(part: MessageBatch) -> dict[int, int]:
+    """Row number -> position, of the requests that the part sent."""
+    first = part.request_ids().start
+    pairs = Request.objects.of(part.pk).values_list("row", "pk").iterator(CHUNK)
+    return {row: pk - first for row, pk in pairs}
+
+
+def keep_incomplete(
+    part: MessageBatch, proof: Proof, renewal: Renewal, at: datetime, objections: list[str]
+) -> None:
+    """Index what came and say what did not; the next try is due after a growing pause."""
+    pause = min(FIRST_PAUSE * 2 ** min(part.attempts, 12), LONGEST_PAUSE)
+    if not part.mine().update(results_fence=part.fence):
+        return
+    part.refresh_from_db()
+    tokens = write_index(part, proof, renewal)
+    changes = {
+        "owner": "",
+        "lease_until": None,
+        "crashes": 0,
+        "due_at": at + pause,
+        "attempts": part.attempts + 1,
+        "tokens": tokens,
+        "reason": f"Part {part.part} is incomplete: {'; '.join(objections)}. We ask again.",
+    }
+    if part.state == State.SUBMITTED:
+        part.move(State.INCOMPLETE, event=changes["reason"], at=at, **changes)
+        return
+    with transaction.atomic():
+        if part.mine().update(**changes):
+            part.batch.recount()
+
+
+def store(part: MessageBatch, proof: Proof, renewal: Renewal, at: datetime) -> None:
+    """The second half: index a proven file, then say that all of it is here."""
+    tokens = write_index(part, proof, renewal)
+    stored = part.move(
+        State.STORED,
+        event=(
+            f"All {part.size:,} answers of part {part.part} are here: sent {part.size:,}, "
+            f"answered {part.size:,}, missing 0."
+        ),
+        at=at,
+        owner="",
+        lease_until=None,
+        crashes=0,
+        due_at=None,
+        stored_at=at,
+        tokens=tokens,
+        reason="",
+    )
+    if stored:
+        archive.remove_older(archive.results(part.pk, part.results_fence or 0))
+
+
+def scan(part: MessageBatch) -> Proof:
+    """Find the lines of a results file that counts already."""
+    proof = Proof(part, row_positions(part))
+    with open(archive.results(part.pk, part.results_fence or 0), "rb") as file:
+        for line in split_lines(file):
+            proof.take(line)
+    return proof
+
+
+def write_index(part: MessageBatch, proof: Proof, renewal: Renewal) -> dict[str, int]:
+    """Write the Results of a part from its file, anew and in row order; the sums of tokens."""
+    path = archive.results(part.pk, part.results_fence or 0)
+    renewal.check()
+    Result.objects.delete_part(part.pk)
+    totals = dict.fromkeys(TOKENS, 0)
+    with open(path, "rb") as file:
+        results = (make_result(request, proof, file) for request in answered(part, proof))
+        while chunk := list(islice(results, CHUNK)):
+            insert(chunk, renewal)
+            for name in TOKENS:
+                totals[name] += sum(getattr(result, name) for result in chunk)
+    return totals
+
+
+def answered(part: MessageBatch, proof: Proof) -> Iterator[Request]:
+    requests = Request.objects.in_order(part.pk)
+    return (request for request in requests if request.row in proof.places)
+
+
+def make_result(request: Request, proof: Proof, file: BinaryIO) -> Result:
+    place = proof.places[request.row]
+    line = read_result_line(os.pread(file.fileno(), place.length, place.offset))
+    usage = line.usage
+    return Result(
+        request_id=request.pk,
+        batch_id=request.batch_id,
+        row=request.row,
+        type=line.type[:40],
+        stop_reason=line.stop_reason[:60],
+        error_type=line.error_type[:60],
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cache_read_tokens=usage.cache_read_input_tokens,
+        cache_write_5m_tokens=usage.ephemeral_5m_input_tokens,
+        cache_write_1h_tokens=usage.ephemeral_1h_input_tokens,
+        preview=line.preview or line.error_message[:200],
+        offset=place.offset,
+        length=place.length,
+    )
+
+
+def insert(results: list[Result], renewal: Renewal) -> None:
+    """Insert a chunk in one transaction with the proof that the part is still ours."""
+    with transaction.atomic():
+        renewal.check()
+        Result.objects.bulk_create(results)
+
+
+def give_up(part: MessageBatch, renewal: Renewal) -> None:
+    """The API has nothing more: rows without an answer become `missing`, for good."""
+    have = set(Result.objects.of(part.pk).values_list("pk", flat=True).iterator(CHUNK))
+    missing = (
+        Result(
+            request_id=request.pk,
+            batch_id=request.batch_id,
+            row=request.row,
+            type=Result.Type.MISSING,
+        )
+        for request in Request.objects.in_order(part.pk)
+        if request.pk not in have
+    )
+    while chunk := list(islice(missing, CHUNK)):
+        insert(chunk, renewal)
+    lost = part.size - len(have)
+    part.move(
+        State.LOST,
+        event=f"{lost:,} answers of part {part.part} are lost: the API no longer has them.",
+        owner="",
+        lease_until=None,
+        due_at=None,
+        reason=part.reason or "The API no longer has the results.",
+    )

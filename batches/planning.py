@@ -1,0 +1,89 @@
+"""Which rows a Run takes, and into how many parts of which sizes they go. Pure."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+MOST_REQUESTS = 100_000
+MOST_BYTES = 256_000_000
+ONE_PART_BELOW = 500
+USUAL_PARTS = 10
+SMALLEST_PART = 50
+
+# {"custom_id":"<row>_<nonce>","params":} and the comma, with the longest row number.
+LINE_OVERHEAD = 64
+ENVELOPE = len(b'{"requests":[]}')
+
+
+class Selection(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which of the rows that can be sent a Run takes.
+
+    `all` and `rest` take every row that no part has yet, `first` and `sample` so many of them,
+    `part` the rows of one MessageBatch that is sent again.
+    """
+
+    kind: str = "all"
+    count: int = 0
+    seed: int = 0
+    part: int = 0
+    part_size: int = 0
+
+
+def plan_parts(lengths: Sequence[int], part_size: int = 0) -> list[int]:
+    """Sizes of the parts, in the order of the rows; `lengths` are bytes per request.
+
+    Without `part_size` a Run below 500 rows is one part and a larger one about ten, of at
+    least 50 rows. No part is above the API's 100,000 requests or 256 MB.
+    """
+    rows = len(lengths)
+    size = min(part_size or _usual_size(rows), MOST_REQUESTS)
+    sizes = distinct_sizes(rows, -(-rows // size))
+    if sizes[0] > MOST_REQUESTS:
+        sizes = even_sizes(rows, len(sizes))
+    return fit_bytes(sizes, lengths)
+
+
+def _usual_size(rows: int) -> int:
+    if rows < ONE_PART_BELOW:
+        return rows
+    return max(SMALLEST_PART, -(-rows // USUAL_PARTS))
+
+
+def even_sizes(rows: int, parts: int) -> list[int]:
+    smaller, larger = divmod(rows, parts)
+    return [smaller + (number < larger) for number in range(parts)]
+
+
+def distinct_sizes(rows: int, parts: int) -> list[int]:
+    """Sizes that all differ where there are rows enough: 198 rows in 4 are 51, 50, 49, 48.
+
+    A batch at the API carries no name of ours; a size that no other part has names the part
+    whose POST had no answer.
+    """
+    steps = parts * (parts - 1) // 2
+    if rows < steps + parts:
+        return even_sizes(rows, parts)
+    smallest, larger = divmod(rows - steps, parts)
+    return [smallest + parts - 1 - number + (number < larger) for number in range(parts)]
+
+
+def fit_bytes(sizes: Sequence[int], lengths: Sequence[int]) -> list[int]:
+    """Close a part early where its bytes would pass the limit; the rest moves on."""
+    fitted: list[int] = []
+    start = 0
+    for size in sizes:
+        start = _fill(fitted, lengths, start, min(start + size, len(lengths)))
+    return fitted
+
+
+def _fill(fitted: list[int], lengths: Sequence[int], start: int, end: int) -> int:
+    count, total = 0, ENVELOPE
+    for position in range(start, end):
+        if count and total + lengths[position] > MOST_BYTES:
+            fitted.append(count)
+            count, total = 0, ENVELOPE
+        count += 1
+        total += lengths[position]
+    if count:
+        fitted.append(count)
+    return end

@@ -1,0 +1,133 @@
+"""One due ApiKey becomes one list page, and every MessageBatch on it is mirrored.
+
+A part is looked at again after a tenth of its age, between 1 second and 5 minutes. One
+listing of 1,000 mirrors them all; what is due and not on it is retrieved alone.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
+
+from batches.calling import client_for, remember_account, remember_refusal
+from batches.models import Batch, MessageBatch
+from batches.models.message_batch import MessageBatchQuerySet
+from claude_api import ClaudeError, Client, NotFound
+from claude_api import MessageBatch as RemoteBatch
+from leases.models import owner_name
+from leases.renewing import Renewal, renewing
+from workspaces.models import ApiKey
+
+SHORTEST_LOOK = timedelta(seconds=1)
+LONGEST_LOOK = timedelta(minutes=5)
+# A 404 right after the create is known to pass by itself: three over ten minutes do not.
+NOT_FOUND_LIMIT = 3
+NOT_FOUND_SPAN = timedelta(minutes=10)
+NOT_FOUND_PAUSE = timedelta(minutes=5)
+
+
+def step(at: datetime, only: Batch | None = None) -> bool:
+    """List for one key whose parts are due; True if there was one."""
+    awake = Q(paused_until=None) | Q(paused_until__lte=at)
+    keys = ApiKey.objects.filter(awake, retired_at=None)
+    if only is not None:
+        keys = keys.filter(workspace_id=only.workspace_id)
+    watched = MessageBatch.objects.watched().filter(
+        workspace_id=OuterRef("workspace_id"), api=OuterRef("api"), due_at__lte=at
+    )
+    key = keys.filter(Exists(watched)).claim(owner_name(), at)
+    if key is None:
+        return False
+    with renewing(key) as renewal:
+        poll(key, renewal, at)
+    key.release(at)
+    return True
+
+
+def poll(key: ApiKey, renewal: Renewal, at: datetime) -> None:
+    """Mirror what the API says of this key's parts; an API that refuses is left alone a while."""
+    with client_for(key) as client:
+        try:
+            page = client.list_batches(limit=1000)
+            remember_account(key, client, at)
+            mirror_all(watched_on(page.data, key), page.data, at)
+            for part in due_parts(key, at):
+                renewal.check()
+                look_at_one(part, client, at)
+        except ClaudeError as error:
+            pause = remember_refusal(key, error, at)
+            due_parts(key, at).update(due_at=at + pause, reason=f"Not looked at: {error}")
+
+
+def due_parts(key: ApiKey, at: datetime) -> MessageBatchQuerySet:
+    return MessageBatch.objects.watched().filter(
+        workspace_id=key.workspace_id, api=key.api, due_at__lte=at
+    )
+
+
+def watched_on(remotes: Iterable[RemoteBatch], key: ApiKey) -> list[MessageBatch]:
+    """Our parts on a page: of every workspace here whose key lists the same batches."""
+    ids = [remote.id for remote in remotes]
+    return list(
+        MessageBatch.objects.watched().filter(
+            api=key.api, account=key.account(), message_batch_id__in=ids
+        )
+    )
+
+
+def mirror_all(parts: list[MessageBatch], remotes: list[RemoteBatch], at: datetime) -> None:
+    by_id = {remote.id: remote for remote in remotes}
+    for part in parts:
+        save_mirror(part, by_id[part.message_batch_id or ""], at)
+
+
+def look_at_one(part: MessageBatch, client: Client, at: datetime) -> None:
+    """Retrieve a part that the page did not hold; only a 404 on this call counts against it."""
+    try:
+        remote = client.retrieve_batch(part.message_batch_id or "")
+    except NotFound as error:
+        count_not_found(part, error, at)
+    else:
+        hint = timedelta(seconds=client.last.retry_after or 0)
+        save_mirror(part, remote, at, hint)
+
+
+def save_mirror(
+    part: MessageBatch, remote: RemoteBatch, at: datetime, hint: timedelta = timedelta()
+) -> None:
+    """Write what the API says where it differs; the Batch's counters follow an end."""
+    changes = MessageBatch.mirror(remote)
+    ended = remote.processing_status == "ended"
+    due_at = at if ended else max(next_look(remote.created_at, at), at + hint)
+    known = MessageBatch.objects.watched().filter(pk=part.pk)
+    if all(getattr(part, name) == value for name, value in changes.items()):
+        known.update(due_at=due_at, reason="", not_found=0)
+        return
+    with transaction.atomic():
+        if not known.update(due_at=due_at, reason="", not_found=0, **changes):
+            return
+        if ended:
+            part.batch.record("ended", f"Part {part.part} has ended at the API.", part=part.part)
+        part.batch.recount()
+
+
+def next_look(created_at: datetime, at: datetime) -> datetime:
+    # The age is measured on our clock against the API's: one may be ahead of the other.
+    age = max(at - created_at, timedelta())
+    return at + min(max(age / 10, SHORTEST_LOOK), LONGEST_LOOK)
+
+
+def count_not_found(part: MessageBatch, error: NotFound, at: datetime) -> None:
+    first = part.not_found_at if part.not_found else at
+    MessageBatch.objects.watched().filter(pk=part.pk).update(
+        not_found=part.not_found + 1,
+        not_found_at=first,
+        due_at=at + NOT_FOUND_PAUSE,
+        reason=f"The API does not know this batch (asked {part.not_found + 1} times). {error}",
+    )
+
+
+def gone(at: datetime) -> Q:
+    """The parts of which the API has said, often and long enough, that it does not know them."""
+    return Q(not_found__gte=NOT_FOUND_LIMIT, not_found_at__lte=at - NOT_FOUND_SPAN)

@@ -1,0 +1,255 @@
+"""A part whose POST had no answer is found at the API, proven, or put before a person.
+
+The API's batches carry no name of ours. What can be ours is newer than the list head that was
+remembered before the POST and holds as many requests as we sent; what is ours shows our nonce
+in its first result line. Until then the part stays `unknown`, and it is never sent again by
+itself.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from batches.calling import client_for, live_key, remember_account, remember_refusal, why_no_key
+from batches.models import Batch, MessageBatch, Run
+from batches.submitting import become_unknown, read_created, save_created
+from claude_api import (
+    ClaudeError,
+    Client,
+    InvalidRequest,
+    NotFound,
+    read_result_line,
+    split_jsonl,
+)
+from claude_api import MessageBatch as RemoteBatch
+from leases.clock import database_now
+from leases.models import owner_name
+from leases.renewing import renewing
+
+State = MessageBatch.State
+LEAST_LISTINGS = 3
+# Without a list head there is only the clock, and two clocks may differ.
+CLOCK_MARGIN = timedelta(hours=1)
+NO_KEY_PAUSE = timedelta(seconds=30)
+# So long after the POST a batch may still turn up; later nothing new can.
+WATCHED = timedelta(hours=48)
+
+
+def step(at: datetime, only: Batch | None = None) -> bool:
+    """Look after one part whose sender died or whose outcome is unknown; True if there was one."""
+    parts = MessageBatch.objects.filter(state__in=[State.SENDING, State.UNKNOWN])
+    if only is not None:
+        parts = parts.filter(batch=only)
+    part = parts.claim(owner_name(), at)
+    if part is None:
+        return False
+    with renewing(part):
+        reconcile(part, at)
+    return True
+
+
+def reconcile(part: MessageBatch, at: datetime) -> None:
+    created = read_created(part)
+    if created is not None:
+        save_created(part, created)
+    elif part.state == State.SENDING:
+        become_unknown(part, at)
+    else:
+        look(part, at)
+
+
+def look(part: MessageBatch, at: datetime) -> None:
+    """List what is newer than the remembered head and judge each batch that could be ours."""
+    key = live_key(part.workspace, part.api)
+    if key is None:
+        part.release(at + NO_KEY_PAUSE, reason=why_no_key(part.workspace, part.api))
+        return
+    if key.paused(at):
+        part.release(key.paused_until)
+        return
+    with client_for(key) as client:
+        try:
+            remotes = list_candidates(part, client)
+            remember_account(key, client, at)
+            candidates = judge(part, remotes, client)
+        except ClaudeError as error:
+            part.release(at + remember_refusal(key, error, at))
+            return
+    ours = {candidate["id"] for candidate in candidates if candidate["ours"]}
+    proven = [remote for remote in remotes if remote.id in ours]
+    if proven:
+        take(part, proven[0], "Its first result line shows that it is ours.")
+    else:
+        keep_looking(part, candidates, at)
+
+
+def list_candidates(part: MessageBatch, client: Client) -> list[RemoteBatch]:
+    """Batches of our size that are newer than the POST and that no part of ours is known by."""
+    found = [
+        remote for remote in list_newer(part, client) if remote.request_counts.total == part.size
+    ]
+    ids = [remote.id for remote in found]
+    linked = MessageBatch.objects.filter(message_batch_id__in=ids)
+    known = set(linked.values_list("message_batch_id", flat=True))
+    return [remote for remote in found if remote.id not in known]
+
+
+def list_newer(part: MessageBatch, client: Client) -> list[RemoteBatch]:
+    """What was created since the POST: by the remembered head, or by the clock without one."""
+    if part.list_head:
+        try:
+            return list(_pages_before(client, part.list_head))
+        except (NotFound, InvalidRequest):
+            # The head was deleted since, and with it the cursor.
+            pass
+    return list(_pages_since(client, (part.sent_at or part.unknown_at) - CLOCK_MARGIN))
+
+
+def _pages_before(client: Client, cursor: str | None) -> Iterator[RemoteBatch]:
+    while cursor:
+        page = client.list_batches(before_id=cursor)
+        yield from page.data
+        cursor = page.first_id if page.has_more else None
+
+
+def _pages_since(client: Client, oldest: datetime) -> Iterator[RemoteBatch]:
+    cursor: str | None = None
+    while True:
+        page = client.list_batches(after_id=cursor)
+        yield from (remote for remote in page.data if remote.created_at >= oldest)
+        if not page.has_more or not page.data or page.data[-1].created_at < oldest:
+            return
+        cursor = page.last_id
+
+
+def judge(part: MessageBatch, remotes: list[RemoteBatch], client: Client) -> list[dict[str, Any]]:
+    """What is known of each candidate: its mirrored status, and once it ended whose it is."""
+    foreign = {candidate["id"] for candidate in part.candidates if candidate["ours"] is False}
+    return [
+        {
+            "id": remote.id,
+            "processing_status": remote.processing_status,
+            "created_at": remote.created_at.isoformat(),
+            "ours": False if remote.id in foreign else is_ours(part, remote, client),
+        }
+        for remote in remotes
+    ]
+
+
+def is_ours(part: MessageBatch, remote: RemoteBatch, client: Client) -> bool | None:
+    """Whether the first result line shows our nonce; None while there is none to read.
+
+    Of a batch that is not ours no more than this line is read, and nothing of it is kept.
+    """
+    if remote.processing_status != "ended":
+        return None
+    try:
+        with client.download_results(remote.id) as chunks:
+            first = next(split_jsonl(chunks), None)
+    except NotFound:
+        return None
+    if first is None:
+        return None
+    return read_result_line(first).custom_id.endswith(f"_{part.nonce}")
+
+
+def take(part: MessageBatch, remote: RemoteBatch, why: str) -> bool:
+    """Make a batch found at the API this part's own."""
+    return part.move(
+        State.SUBMITTED,
+        event=f"Part {part.part} was found: {remote.id}. {why}",
+        message_batch_id=remote.id,
+        owner="",
+        lease_until=None,
+        crashes=0,
+        due_at=database_now(),
+        attempts=0,
+        reason="",
+        **MessageBatch.mirror(remote),
+    )
+
+
+def keep_looking(part: MessageBatch, candidates: list[dict[str, Any]], at: datetime) -> None:
+    """Not proven yet: look again later, and ask a person once looking will not help."""
+    listings = part.listings + 1
+    waiting_since = part.unknown_at or at
+    undecided = [candidate for candidate in candidates if candidate["ours"] is None]
+    settled = (
+        not undecided
+        and listings >= LEAST_LISTINGS
+        and at >= waiting_since + timedelta(seconds=settings.SETTLE_SECONDS)
+    )
+    again = at + timedelta(seconds=settings.LISTING_SECONDS)
+    with transaction.atomic():
+        if not part.release(
+            again if at < waiting_since + WATCHED else None,
+            candidates=candidates,
+            listings=listings,
+            settled_at=(part.settled_at or at) if settled else None,
+        ):
+            return
+        if settled and part.settled_at is None:
+            part.batch.record(
+                "ask",
+                f"Part {part.part} was looked for {listings:,} times: nothing "
+                "of ours is at the API. A person decides.",
+                at=at,
+                part=part.part,
+            )
+        part.batch.recount()
+
+
+class CannotResolve(Exception):
+    """The answer does not fit the part; the sentence says why."""
+
+
+def adopt(part: MessageBatch, message_batch_id: str) -> None:
+    """A person says which batch at the API is this part; its size has to agree."""
+    key = live_key(part.workspace, part.api)
+    if key is None:
+        raise CannotResolve(why_no_key(part.workspace, part.api))
+    if MessageBatch.objects.filter(message_batch_id=message_batch_id).exists():
+        raise CannotResolve(f"{message_batch_id} is another part already.")
+    with client_for(key) as client:
+        remote = client.retrieve_batch(message_batch_id)
+    if remote.request_counts.total != part.size:
+        raise CannotResolve(
+            f"{message_batch_id} holds {remote.request_counts.total:,} requests, "
+            f"part {part.part} has {part.size:,}."
+        )
+    if not take(part, remote, "A person adopted it."):
+        raise CannotResolve("Somebody else has decided in the meantime.")
+
+
+def drop(part: MessageBatch) -> None:
+    """A person says that this part is not to be sent."""
+    dropped = part.move(
+        State.DROPPED,
+        event=f"Part {part.part} was dropped: its {part.size:,} rows are not sent.",
+        owner="",
+        lease_until=None,
+        due_at=None,
+        reason="Dropped by a person after its outcome stayed unknown.",
+    )
+    if not dropped:
+        raise CannotResolve("Somebody else has decided in the meantime.")
+
+
+def send_again(part: MessageBatch, at: datetime) -> Run:
+    """A person says to send the same rows anew: a new part with a new nonce replaces this one."""
+    if hasattr(part, "replaced_by"):
+        raise CannotResolve(f"Part {part.part} was sent again already.")
+    with transaction.atomic():
+        if part.state == State.UNKNOWN:
+            drop(part)
+        return Run.objects.create(
+            batch_id=part.batch_id,
+            token=f"again-{part.pk}",
+            recipe=part.run.recipe if part.run else {},
+            selection={"kind": "part", "part": part.pk},
+            state=Run.State.QUEUED,
+            due_at=at,
+        )

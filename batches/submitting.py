@@ -1,0 +1,240 @@
+"""One queued MessageBatch becomes one POST: its id, a refusal, or an honest "unknown".
+
+Money is spent here and the API has no idempotency key, so the intent is committed before the
+wire, the POST is made once, and the answer lies in created.json before the database hears of
+it. What is not known stays `unknown`: reconciling looks for it, nothing sends it again.
+"""
+
+import os
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+from django.db import IntegrityError
+
+from batches import archive
+from batches.calling import (
+    LOOK_AGAIN_AT_REFUSED,
+    REFUSALS,
+    client_for,
+    live_key,
+    remember_account,
+    remember_refusal,
+    why_no_key,
+)
+from batches.models import Batch, MessageBatch
+from claude_api import (
+    ApiError,
+    CertificateRefused,
+    ClaudeError,
+    Client,
+    NotSent,
+    OutcomeUnknown,
+    RateLimited,
+    Redirected,
+)
+from claude_api import MessageBatch as RemoteBatch
+from leases.clock import database_now
+from leases.models import owner_name
+from leases.renewing import Renewal, renewing
+from workspaces.models import ApiKey
+
+State = MessageBatch.State
+NO_KEY_PAUSE = timedelta(seconds=30)
+SAME_SIZE_PAUSE = timedelta(seconds=2)
+FIRST_LOOK = timedelta(seconds=1)
+PREFIX, SUFFIX = b'{"requests":[', b"]}"
+CHUNK_SIZE = 1 << 20
+
+
+class Created(msgspec.Struct, frozen=True):
+    """created.json: what the API answered to the one POST of a part."""
+
+    nonce: str
+    message_batch: RemoteBatch
+    request_id: str
+
+
+def step(at: datetime, only: Batch | None = None) -> bool:
+    """Send one queued part whose time has come; True if there was one."""
+    parts = MessageBatch.objects.filter(state=State.QUEUED, cancel_requested_at=None)
+    if only is not None:
+        parts = parts.filter(batch=only)
+    part = parts.claim(owner_name(), at)
+    if part is None:
+        return False
+    with renewing(part) as renewal:
+        submit(part, renewal, at)
+    return True
+
+
+def submit(part: MessageBatch, renewal: Renewal, at: datetime) -> None:
+    key = live_key(part.workspace)
+    if key is None:
+        part.release(at + NO_KEY_PAUSE, reason=why_no_key(part.workspace))
+    elif key.spend_limited:
+        part.release(at + LOOK_AGAIN_AT_REFUSED, reason=key.refused)
+    elif key.paused(at):
+        part.release(key.paused_until, reason=key.refused or part.reason)
+    else:
+        with client_for(key) as client:
+            try:
+                head = client.list_batches(limit=1).first_id or ""
+            except ClaudeError as error:
+                postpone(part, key, error, at)
+                return
+            remember_account(key, client, at)
+            if intend(part, key, head):
+                post(part, key, client, renewal)
+
+
+def postpone(part: MessageBatch, key: ApiKey, error: ClaudeError, at: datetime) -> None:
+    """Nothing was sent: wait as long as the API asks for, or as the error deserves."""
+    pause = remember_refusal(key, error, at, part.attempts)
+    part.release(at + pause, attempts=part.attempts + 1, reason=f"Not sent: {error}")
+
+
+def intend(part: MessageBatch, key: ApiKey, head: str) -> bool:
+    """Commit that the next thing is the POST; False while a look-alike has no answer yet."""
+    try:
+        return part.move(
+            State.SENDING,
+            api=key.api,
+            account=key.account(),
+            list_head=head,
+            sent_at=database_now(),
+            reason="",
+        )
+    except IntegrityError:
+        part.release(
+            database_now() + SAME_SIZE_PAUSE,
+            reason=f"Waits for another part of {part.size:,} requests that has no answer yet.",
+        )
+        return False
+
+
+def post(part: MessageBatch, key: ApiKey, client: Client, renewal: Renewal) -> None:
+    path = archive.requests(part.pk, part.requests_fence or 0)
+    body = requests_body(path, renewal)
+    try:
+        remote, request_id = client.create_batch(body, body_length(path))
+    except ClaudeError as error:
+        settle_failure(part, key, error)
+    else:
+        created = Created(part.nonce, remote, request_id)
+        with archive.writing(archive.created(part.pk)) as file:
+            file.write(msgspec.json.encode(created))
+        save_created(part, created)
+
+
+def body_length(path: Path) -> int:
+    """Bytes of the body: the lines joined by commas, the last newline becomes the envelope."""
+    return len(PREFIX) + os.path.getsize(path) - 1 + len(SUFFIX)
+
+
+def requests_body(path: Path, renewal: Renewal) -> Iterator[bytes]:
+    """The requests file as the body of the POST, in chunks; newlines become commas.
+
+    Before the first and before the last byte the lease is proven: a process that slept past it
+    leaves the body short, and a short body creates nothing.
+    """
+    renewal.check()
+    left = os.path.getsize(path) - 1
+    yield PREFIX
+    with open(path, "rb") as file:
+        while left:
+            chunk = file.read(min(CHUNK_SIZE, left))
+            if not chunk:
+                raise ValueError(f"{path.name} is shorter than it was a moment ago")
+            left -= len(chunk)
+            # Inside JSON a newline is always escaped: each one here ends a line.
+            yield chunk.replace(b"\n", b",")
+    renewal.check()
+    yield SUFFIX
+
+
+def settle_failure(part: MessageBatch, key: ApiKey, error: ClaudeError) -> None:
+    """The three kinds of outcome: not created, refused for good, not known."""
+    at = database_now()
+    if isinstance(error, CertificateRefused | Redirected):
+        reject(part, error)
+    elif isinstance(error, NotSent):
+        requeue(part, key, error, at)
+    elif isinstance(error, ApiError) and error.is_refusal:
+        # What is wrong with the key or the hour mends; what is wrong with the file does not.
+        if isinstance(error, RateLimited | REFUSALS):
+            requeue(part, key, error, at)
+        else:
+            reject(part, error)
+    else:
+        become_unknown(part, at, error)
+
+
+def requeue(part: MessageBatch, key: ApiKey, error: ClaudeError, at: datetime) -> None:
+    pause = remember_refusal(key, error, at, part.attempts)
+    part.move(
+        State.QUEUED,
+        event=f"Part {part.part} was not created: {error}",
+        owner="",
+        lease_until=None,
+        crashes=0,
+        due_at=at + pause,
+        attempts=part.attempts + 1,
+        reason=f"Not sent: {error}",
+    )
+
+
+def reject(part: MessageBatch, error: ClaudeError) -> None:
+    part.move(
+        State.REJECTED,
+        event=f"Part {part.part} was refused and not created: {error}",
+        owner="",
+        lease_until=None,
+        due_at=None,
+        reason=str(error),
+    )
+
+
+def become_unknown(part: MessageBatch, at: datetime, error: ClaudeError | None = None) -> None:
+    """The POST may have created a batch: from here on only looking, never sending."""
+    why = str(error) if error else "The worker that sent it died before it had the answer."
+    if isinstance(error, OutcomeUnknown) and error.answered:
+        why = f"{why} The API had accepted it."
+    part.move(
+        State.UNKNOWN,
+        event=f"We do not know whether part {part.part} was created: {why}",
+        owner="",
+        lease_until=None,
+        crashes=0,
+        due_at=at,
+        unknown_at=at,
+        listings=0,
+        reason=f"We do not know whether it was created: {why}",
+    )
+
+
+def save_created(part: MessageBatch, created: Created) -> bool:
+    """Save what created.json says; False when the row is somebody else's by now."""
+    remote = created.message_batch
+    return part.move(
+        State.SUBMITTED,
+        event=f"Part {part.part} was sent: {remote.id}.",
+        message_batch_id=remote.id,
+        owner="",
+        lease_until=None,
+        crashes=0,
+        due_at=database_now() + FIRST_LOOK,
+        reason="",
+        **MessageBatch.mirror(remote),
+    )
+
+
+def read_created(part: MessageBatch) -> Created | None:
+    """What the journal of a part says; None where no answer ever arrived."""
+    try:
+        text = archive.created(part.pk).read_bytes()
+    except FileNotFoundError:
+        return None
+    created = msgspec.json.decode(text, type=Created)
+    return created if created.nonce == part.nonce else None

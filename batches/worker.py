@@ -1,0 +1,104 @@
+"""A worker gives every stage a turn, the quick ones first, as long as there is work.
+
+A stage is `step(at, only=None) -> bool`: it claims one due row, works on it, and says whether
+there was one. Several workers run side by side; the leases keep them apart.
+"""
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from django.db import DatabaseError, close_old_connections, connection
+
+from batches import (
+    building,
+    cancelling,
+    collecting,
+    parsing,
+    polling,
+    reconciling,
+    submitting,
+)
+from batches.models import Batch, Worker
+from leases.clock import database_now
+from leases.renewing import LeaseLost
+
+Stage = Callable[[datetime, Batch | None], bool]
+STAGES: tuple[Stage, ...] = (
+    cancelling.step,
+    polling.step,
+    submitting.step,
+    reconciling.step,
+    collecting.step,
+    parsing.step,
+    building.step,
+)
+SEEN_EVERY = 10.0
+logger = logging.getLogger(__name__)
+
+
+def turn(only: Batch | None = None, stop: threading.Event | None = None) -> bool:
+    """Give each stage one turn; True if any of them found work."""
+    worked = False
+    for step in STAGES:
+        if stop is not None and stop.is_set():
+            return worked
+        try:
+            worked |= step(database_now(), only)
+        except LeaseLost as lost:
+            # What was begun here is another worker's now, and nothing of it was finished.
+            logger.warning("gave up a step: %s", lost)
+            worked = True
+    return worked
+
+
+def work(stop: threading.Event, *, interval: float, once: bool = False) -> None:
+    """Take turns until `stop` is set, or with `once` until nothing is due.
+
+    A surprise is logged and leaves its row leased: it is tried again when the lease runs out,
+    and set aside after three times. The other rows go on.
+    """
+    with seen():
+        while not stop.is_set():
+            close_old_connections()
+            try:
+                worked = turn(stop=stop)
+            except Exception:
+                logger.exception("a step failed; its row is tried again later")
+                worked = False
+                stop.wait(interval)
+            if not worked and once:
+                return
+            if not worked:
+                stop.wait(interval)
+
+
+@contextmanager
+def seen() -> Iterator[None]:
+    """Say every few seconds that this process works, in a thread that no long step holds up."""
+    name = {"host": socket.gethostname(), "pid": os.getpid()}
+    finished = threading.Event()
+    thread = threading.Thread(target=_keep_seen, args=(name, finished), name="seen")
+    thread.start()
+    try:
+        yield
+    finally:
+        finished.set()
+        thread.join()
+        Worker.objects.filter(**name).delete()
+
+
+def _keep_seen(name: dict[str, str | int], finished: threading.Event) -> None:
+    try:
+        while not finished.is_set():
+            try:
+                Worker.objects.update_or_create(**name, defaults={"seen_at": database_now()})
+            except DatabaseError as error:
+                logger.warning("not marked as seen: %s", error)
+            finished.wait(SEEN_EVERY)
+    finally:
+        connection.close()
