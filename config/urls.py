@@ -1,7 +1,15 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from serving.health import health
+from serving.theme import theme
+
 urlpatterns = [
+    path("", include("workspaces.urls")),
+    path("", include("batches.urls")),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
+    path("health", health, name="health"),
+    path("theme/", theme, name="theme"),
 ]
+handler500 = "serving.errors.server_error"

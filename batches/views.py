@@ -1,0 +1,21 @@
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from batches.models import Batch
+from batches.pages import Page
+from workspaces.access import may, workspace_for
+from workspaces.models import Membership
+
+PER_PAGE = 50
+
+
+@require_safe
+def home(request: HttpRequest, slug: str) -> HttpResponse:
+    """The workspace's batches, newest first."""
+    workspace = workspace_for(request, slug)
+    batches = Batch.objects.filter(workspace=workspace, deleting_at=None).select_related("upload")
+    page = Page.read(batches, request.GET, PER_PAGE)
+    may_run = may(request.membership, Membership.Role.MEMBER)  # type: ignore[attr-defined]
+    context = {"workspace": workspace, "page": page, "may_run": may_run}
+    return render(request, "batches/home.html", context)

@@ -1,0 +1,22 @@
+from typing import Any
+
+from allauth.account.forms import LoginForm
+from django.conf import settings
+from django.contrib.auth import get_user_model
+
+DEMO = "demo"
+
+
+def shows_demo() -> bool:
+    """In development, when the user that the first start makes is there."""
+    return settings.DEBUG and get_user_model().objects.filter(username=DEMO).exists()
+
+
+class SignInForm(LoginForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.demo = shows_demo()
+        if self.demo:
+            self.fields["login"].initial = DEMO
+            password = self.fields["password"]
+            password.initial, password.widget.render_value = DEMO, True
