@@ -13,6 +13,7 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 from django.urls import URLPattern, re_path  # noqa: E402
 
+from serving.orphan import watch_parent  # noqa: E402
 from serving.websockets import refuse  # noqa: E402
 
 websocket_routes: list[URLPattern] = []
@@ -25,3 +26,5 @@ application = ProtocolTypeRouter(
         ),
     }
 )
+
+watch_parent()

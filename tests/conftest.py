@@ -31,7 +31,6 @@ ENVIRONMENT = {
     "SLUICE_DATA_DIR": str(DIRECTORY / "data"),
     "SLUICE_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
     "SLUICE_HTTPS": "false",
-    "SLUICE_PARENT": "",
     "CLAUDE_API_URL": "https://api.anthropic.com",
     "CLAUDE_API_VERSION": "2026-10-21",
     "SANDBOX_URL": "",
@@ -43,6 +42,7 @@ ENVIRONMENT = {
     "SECURE_HSTS_PRELOAD": "false",
 }
 os.environ.update(ENVIRONMENT)
+os.environ.pop("SLUICE_PARENT", None)
 
 import django  # noqa: E402
 
