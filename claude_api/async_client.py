@@ -112,15 +112,16 @@ def _encode(params: Mapping[str, Any] | bytes) -> bytes:
 
 async def _read_events(response: httpx.Response) -> AsyncGenerator[Event, None]:
     decoder = EventDecoder()
-    async for chunk in _read_parts(response):
-        for sent in decoder.feed(chunk):
-            event = read_event(sent)
-            yield event
-            if event.type == "message_stop":
-                return
+    async with aclosing(_read_parts(response)) as parts:
+        async for part in parts:
+            for sent in decoder.feed(part):
+                event = read_event(sent)
+                yield event
+                if event.type == "message_stop":
+                    return
 
 
-async def _read_parts(response: httpx.Response) -> AsyncIterator[bytes]:
+async def _read_parts(response: httpx.Response) -> AsyncGenerator[bytes, None]:
     """Pass the body on, turning what httpx raises into OutcomeUnknown."""
     try:
         async for part in response.aiter_bytes():

@@ -224,7 +224,7 @@ class Client:
         parts: list[bytes] = []
         size = 0
         deadline = time.monotonic() + self._read_timeout
-        for part in _read_parts(response.iter_raw(), response, answered=True):
+        for part in _read_parts(response.iter_bytes(), response, answered=True):
             parts.append(part)
             size += len(part)
             if size >= CHUNK_SIZE:

@@ -23,8 +23,6 @@ ClaudeError
 `str(error)` is a sentence for a person; it never holds the key or a prompt.
 """
 
-# ruff: noqa: N818 (each name says what happened, so none needs the word Error)
-
 from typing import ClassVar
 
 

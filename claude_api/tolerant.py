@@ -64,7 +64,9 @@ def _prune(data: bytes) -> bytes:
             if depth == DEPTH_LIMIT:
                 kept.append(b"null")
                 start = match.end()
-    return b"".join(kept) + data[start:]
+    if depth <= DEPTH_LIMIT:
+        kept.append(data[start:])
+    return b"".join(kept)
 
 
 def _clean_value(value: Any) -> Any:
