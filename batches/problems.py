@@ -19,3 +19,11 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
             place = f"{place}, column `{self.column}`" if place else f"Column `{self.column}`"
         text = f"{place}: {self.what}" if place else self.what
         return f"{text} {self.fix}".strip()
+
+
+class FileRefused(Exception):
+    """The file cannot be read as rows; the problems say why, of the whole file."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__(" ".join(problem.sentence() for problem in problems))
+        self.problems = list(problems)

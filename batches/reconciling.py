@@ -208,6 +208,8 @@ class CannotResolve(Exception):
 
 def adopt(part: MessageBatch, message_batch_id: str) -> None:
     """A person says which batch at the API is this part; its size has to agree."""
+    if part.state not in (State.UNKNOWN, State.DROPPED):
+        raise CannotResolve(f"Part {part.part} is {part.state}: there is nothing to adopt for it.")
     key = live_key(part.workspace, part.api)
     if key is None:
         raise CannotResolve(why_no_key(part.workspace, part.api))
@@ -226,6 +228,8 @@ def adopt(part: MessageBatch, message_batch_id: str) -> None:
 
 def drop(part: MessageBatch) -> None:
     """A person says that this part is not to be sent."""
+    if part.state != State.UNKNOWN:
+        raise CannotResolve(f"Part {part.part} is {part.state}, not unknown.")
     dropped = part.move(
         State.DROPPED,
         event=f"Part {part.part} was dropped: its {part.size:,} rows are not sent.",
@@ -240,8 +244,10 @@ def drop(part: MessageBatch) -> None:
 
 def send_again(part: MessageBatch, at: datetime) -> Run:
     """A person says to send the same rows anew: a new part with a new nonce replaces this one."""
-    if hasattr(part, "replaced_by"):
+    if hasattr(part, "replaced_by") or part.batch.runs.filter(token=f"again-{part.pk}").exists():
         raise CannotResolve(f"Part {part.part} was sent again already.")
+    if part.state not in (State.UNKNOWN, *MessageBatch.NOT_SENT):
+        raise CannotResolve(f"Part {part.part} is {part.state}: it is not sent a second time.")
     with transaction.atomic():
         if part.state == State.UNKNOWN:
             drop(part)

@@ -85,6 +85,12 @@ class Batch(models.Model):
         return self.sent - self.answered
 
     @property
+    def every_row_succeeded(self) -> bool:
+        return self.state == self.State.ENDED and not (
+            self.left_out or self.not_sent or self.answered - self.succeeded
+        )
+
+    @property
     def final(self) -> bool:
         return self.state in (self.State.ENDED, self.State.REFUSED)
 

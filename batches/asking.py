@@ -1,0 +1,59 @@
+"""What a Batch waits for a person to decide or to mend, as sentences."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from batches.calling import live_key, why_no_key
+from batches.models import Batch, MessageBatch, Request
+
+
+class Question(msgspec.Struct, frozen=True):
+    """`part` is the MessageBatch that the question is about, 0 where it is the key."""
+
+    sentence: str
+    part: int = 0
+    size: int = 0
+
+
+def questions(batch: Batch) -> Iterator[Question]:
+    yield from unknown_parts(batch)
+    yield from set_aside(batch)
+    yield from about_the_key(batch)
+
+
+def unknown_parts(batch: Batch) -> Iterator[Question]:
+    for part in batch.message_batches.filter(state=MessageBatch.State.UNKNOWN).order_by("part"):
+        if part.needs_person:
+            yield Question(
+                f"Part {part.part} ({part.size:,} requests, {row_range(part)}): {part.reason} "
+                f"It was looked for {part.listings:,} times and is not at the API.",
+                part=part.pk,
+                size=part.size,
+            )
+
+
+def row_range(part: MessageBatch) -> str:
+    rows = Request.objects.of(part.pk).order_by("pk")
+    first, last = rows.first(), rows.last()
+    return f"rows {first.row:,} to {last.row:,}" if first and last else "no rows"
+
+
+def set_aside(batch: Batch) -> Iterator[Question]:
+    for row in [*batch.message_batches.set_aside(), *batch.runs.set_aside()]:
+        yield Question(
+            f"{str(row).capitalize()} stopped {row.crashes} workers and is set aside. Look into "
+            "the worker's log before you go on."
+        )
+
+
+def about_the_key(batch: Batch) -> Iterator[Question]:
+    """Only while something waits for the key."""
+    open_parts = batch.message_batches.filter(state__in=MessageBatch.OPEN)
+    if not open_parts.exists():
+        return
+    key = live_key(batch.workspace)
+    if key is None:
+        yield Question(why_no_key(batch.workspace))
+    elif key.refused:
+        yield Question(f"{key.refused} Nothing is lost: it goes on when the key works.")

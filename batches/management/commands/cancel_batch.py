@@ -1,0 +1,27 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from batches.cancelling import request_cancel
+from batches.models import Batch
+from leases.clock import database_now
+
+
+class Command(BaseCommand):
+    help = "Cancel a batch: what is answered is kept and billed, the rest is not sent or stopped."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("batch", type=int, metavar="ID")
+
+    def handle(self, *, batch: int, **options: Any) -> None:
+        found = Batch.objects.filter(pk=batch).first()
+        if found is None:
+            raise CommandError(f"There is no batch {batch}.", returncode=2)
+        count = request_cancel(found, database_now())
+        if not count:
+            self.stderr.write(f"Batch {batch} has nothing left to cancel.")
+            return
+        self.stderr.write(
+            f"{count:,} parts of batch {batch} are canceled. The workers tell the API; follow it "
+            f"with manage.py run_batch --resume {batch}"
+        )

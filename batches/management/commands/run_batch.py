@@ -1,0 +1,315 @@
+"""A file in, Message Batches run, a file out; also a worker that takes only its own Batch."""
+
+import secrets
+import signal
+import sys
+import threading
+from argparse import ArgumentTypeError
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from batches import parsing, starting
+from batches.asking import Question
+from batches.exporting import write_export
+from batches.following import follow
+from batches.models import Batch, Upload
+from batches.planning import MOST_REQUESTS, Selection
+from batches.recipe import Recipe, check
+from leases.clock import database_now
+from workspaces.models import Workspace
+from workspaces.shell import choose_workspace, ensure_key
+
+EVERY_ROW_SUCCEEDED, SOME_DID_NOT, REFUSED, PERSON_DECIDES, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def text_or_file(text: str) -> str:
+    """TEXT as it is, or what stands in FILE for @FILE."""
+    if not text.startswith("@"):
+        return text
+    try:
+        return Path(text[1:]).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArgumentTypeError(f"{text[1:]} cannot be read as UTF-8 text: {error}") from error
+
+
+def count(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def part_size(text: str) -> int:
+    if count(text) > MOST_REQUESTS:
+        raise ArgumentTypeError(f"a part holds at most {MOST_REQUESTS:,} requests")
+    return int(text)
+
+
+class Command(BaseCommand):
+    help = "Send every row of a file as a request in Message Batches and bring the answers back."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "file",
+            nargs="?",
+            type=Path,
+            metavar="FILE",
+            help="CSV, TSV, or JSONL of ready requests",
+        )
+        parser.add_argument("--model", help="the model's id")
+        parser.add_argument(
+            "--prompt",
+            type=text_or_file,
+            metavar="TEXT|@FILE",
+            help="the prompt, with {{column}} where a cell belongs",
+        )
+        parser.add_argument("--system", type=text_or_file, default="", metavar="TEXT|@FILE")
+        parser.add_argument("--max-tokens", type=int, default=1024, metavar="N")
+        parser.add_argument(
+            "--id-column",
+            default="",
+            metavar="C",
+            help="the column that names a row; else its number does",
+        )
+        parser.add_argument(
+            "--encoding", default="", help="such as cp1252, where the file does not say itself"
+        )
+        parser.add_argument("--name", default="")
+        parser.add_argument("--workspace", default="", metavar="SLUG")
+        rows = parser.add_mutually_exclusive_group()
+        rows.add_argument("--rows", type=count, metavar="N", help="only the first N rows")
+        rows.add_argument("--sample", type=count, metavar="N", help="only N rows at random")
+        parser.add_argument(
+            "--part-size",
+            type=part_size,
+            default=0,
+            metavar="N",
+            help="about so many rows a message batch",
+        )
+        parser.add_argument(
+            "--leave-out",
+            action="store_true",
+            help="leave rows with problems out and send the others",
+        )
+        parser.add_argument(
+            "--again",
+            action="store_true",
+            help="send what a running batch sends already, and pay twice",
+        )
+        parser.add_argument("--resume", type=int, metavar="ID", help="go on with a batch")
+        parser.add_argument("--output", type=Path, metavar="OUT.csv|OUT.jsonl")
+        parser.add_argument(
+            "--no-wait", action="store_true", help="queue it for the workers and print its id"
+        )
+
+    def handle(self, **options: Any) -> None:
+        self.options = options
+        check_output(options["output"])
+        if options["resume"] is not None:
+            batch = self.resume()
+        else:
+            batch = self.begin()
+        if options["no_wait"]:
+            self.stdout.write(str(batch.pk))
+            return
+        self.say(
+            f"Batch {batch.pk}: {batch.name}. "
+            f"If this stops: manage.py run_batch --resume {batch.pk}"
+        )
+        sys.exit(self.wait(batch))
+
+    def say(self, line: str) -> None:
+        self.stderr.write(line)
+
+    def begin(self) -> Batch:
+        """A new Batch with a queued Run, or a refusal with nothing left behind."""
+        path: Path | None = self.options["file"]
+        if path is None:
+            raise CommandError(
+                "Name a FILE, or a batch to go on with: --resume ID.", returncode=REFUSED
+            )
+        if not path.is_file():
+            raise CommandError(f"{path} is not a file.", returncode=REFUSED)
+        workspace = choose_workspace(self.options["workspace"], create=True)
+        ensure_key(workspace, self.say)
+        upload = starting.receive(path, workspace, database_now(), self.options["encoding"])
+        batch = starting.draft(upload, self.options["name"] or path.stem, self.recipe_as_given())
+        try:
+            self.refuse_problems(batch)
+            self.refuse_twin(batch)
+        except BaseException:
+            starting.discard(batch)
+            raise
+        starting.start(batch, self.selection(), database_now())
+        return batch
+
+    def recipe_as_given(self) -> Recipe | None:
+        if self.options["model"] is None and self.options["prompt"] is None:
+            return None
+        return Recipe(
+            model=self.options["model"] or "",
+            prompt=self.options["prompt"] or "",
+            system=self.options["system"],
+            max_tokens=self.options["max_tokens"],
+            id_column=self.options["id_column"],
+        )
+
+    def selection(self) -> Selection:
+        rows, sample = self.options["rows"], self.options["sample"]
+        return Selection(
+            kind="first" if rows else "sample" if sample else "all",
+            count=rows or sample or 0,
+            seed=secrets.randbelow(2**31) if sample else 0,
+            part_size=self.options["part_size"],
+        )
+
+    def refuse_problems(self, batch: Batch) -> None:
+        """Read the file; say every problem, and stop unless the rows may be left out."""
+        upload = read_upload(batch)
+        recipe = fitting_recipe(upload, self.recipe_as_given())
+        if upload.state == Upload.State.REFUSED:
+            self.list_problems(upload, None)
+            raise CommandError("The file cannot be read. Nothing was sent.", returncode=REFUSED)
+        faults = check(recipe, upload.columns) if recipe else []
+        for fault in faults:
+            self.say(fault.sentence())
+        if faults:
+            raise CommandError("The recipe does not fit. Nothing was sent.", returncode=REFUSED)
+        rows = self.list_problems(upload, recipe)
+        if rows and not self.options["leave_out"]:
+            raise CommandError(
+                f"{rows:,} of {upload.rows:,} rows have problems. Nothing was sent. Mend the file, "
+                "or leave those rows out: --leave-out",
+                returncode=REFUSED,
+            )
+
+    def list_problems(self, upload: Upload, recipe: Recipe | None) -> int:
+        """Print each problem as a line; the number of rows that have one."""
+        word = "Line" if upload.kind == Upload.Kind.REQUESTS else "Row"
+        rows = set()
+        for problem in starting.find_problems(upload, recipe):
+            rows.add(problem.row)
+            self.say(problem.sentence(word))
+        return len(rows)
+
+    def refuse_twin(self, batch: Batch) -> None:
+        upload = batch.upload
+        twin = starting.same_batch(upload, batch.recipe) if upload else None
+        if twin is not None and not self.options["again"]:
+            raise CommandError(
+                f"Batch {twin.pk} sends this file with this recipe already. Go on with it: "
+                f"--resume {twin.pk}. To send it a second time and pay twice: --again",
+                returncode=REFUSED,
+            )
+
+    def resume(self) -> Batch:
+        """The Batch to go on with; a person asking is reason to try again what was set aside."""
+        batch = find_batch(self.options["resume"], self.options["workspace"])
+        if batch.state == Batch.State.DRAFT:
+            raise CommandError(
+                f"Batch {batch.pk} is a draft that was never started. Start it anew from its file.",
+                returncode=REFUSED,
+            )
+        ensure_key(batch.workspace, self.say)
+        starting.revive(batch)
+        return batch
+
+    def wait(self, batch: Batch) -> int:
+        stop = threading.Event()
+        catch_signals(stop)
+        asked = follow(batch, stop, self.say)
+        if self.options["output"] and not stop.is_set():
+            write_export(batch, self.options["output"])
+            self.say(f"Results: {self.options['output']}")
+        if asked:
+            self.ask(asked)
+            return PERSON_DECIDES
+        if not batch.final:
+            self.say(
+                f"Stopped. What was sent goes on at the API. Go on: manage.py run_batch "
+                f"--resume {batch.pk}, or leave it to manage.py poll_batches"
+            )
+            return INTERRUPTED
+        self.say(summary(batch))
+        return EVERY_ROW_SUCCEEDED if batch.every_row_succeeded else SOME_DID_NOT
+
+    def ask(self, asked: list[Question]) -> None:
+        for question in asked:
+            self.say(question.sentence)
+            if question.part:
+                command = f"manage.py resolve_part {question.part}"
+                self.say(f"  It is at the API after all:  {command} adopt MSGBATCH_ID")
+                self.say(
+                    f"  Send it a second time:       {command} send-again --confirm {question.size}"
+                )
+                self.say(f"  Do not send these rows:      {command} drop")
+
+
+def check_output(path: Path | None) -> None:
+    if path is None:
+        return
+    if path.suffix not in (".csv", ".jsonl"):
+        raise CommandError("--output ends in .csv or .jsonl.", returncode=REFUSED)
+    if not path.absolute().parent.is_dir():
+        raise CommandError(f"The folder {path.parent} does not exist.", returncode=REFUSED)
+
+
+def read_upload(batch: Batch) -> Upload:
+    upload = batch.upload
+    if upload is None:
+        raise ValueError(f"{batch} has no upload")
+    while upload.state == Upload.State.QUEUED:
+        parsing.step(database_now(), batch)
+        upload.refresh_from_db()
+    return upload
+
+
+def fitting_recipe(upload: Upload, recipe: Recipe | None) -> Recipe | None:
+    """Ready requests carry no recipe, a table cannot do without one."""
+    ready = upload.kind == Upload.Kind.REQUESTS
+    if ready and recipe is not None:
+        raise CommandError(
+            "The file holds ready requests: leave --model and --prompt out, or give a table.",
+            returncode=REFUSED,
+        )
+    if not ready and recipe is None and upload.state == Upload.State.READY:
+        raise CommandError("A table needs --model and --prompt.", returncode=REFUSED)
+    return recipe
+
+
+def find_batch(number: int, slug: str) -> Batch:
+    batches = Batch.objects.filter(pk=number)
+    if slug:
+        batches = batches.filter(workspace__slug=slug)
+    batch = batches.select_related("workspace", "upload").first()
+    if batch is None:
+        raise CommandError(f"There is no batch {number} here.", returncode=REFUSED)
+    return batch
+
+
+def catch_signals(stop: threading.Event) -> None:
+    """The first Ctrl-C lets the step in hand finish, the second does not wait for it."""
+
+    def finish(number: int, frame: object) -> None:
+        if stop.is_set():
+            sys.exit(INTERRUPTED)
+        stop.set()
+
+    signal.signal(signal.SIGINT, finish)
+    signal.signal(signal.SIGTERM, finish)
+
+
+def summary(batch: Batch) -> str:
+    counts = [
+        (batch.succeeded, "succeeded"),
+        (batch.errored, "errored"),
+        (batch.canceled, "canceled"),
+        (batch.expired, "expired"),
+        (batch.missing, "missing"),
+        (batch.not_sent, "not sent"),
+        (batch.left_out, "left out"),
+    ]
+    said = ", ".join(f"{number:,} {word}" for number, word in counts if number)
+    return f"Batch {batch.pk} has ended: {said or 'nothing was sent'}."

@@ -1,0 +1,140 @@
+"""From a file on this machine and a recipe to a Batch with a queued Run."""
+
+import hashlib
+import heapq
+import secrets
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from django.db import transaction
+
+from batches import archive
+from batches.models import Batch, Run, Upload
+from batches.planning import Selection
+from batches.problems import Problem
+from batches.recipe import Recipe, Renderer, digest
+from workspaces.models import Workspace
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+CHUNK_SIZE = 1 << 20
+
+
+def receive(path: Path, workspace: Workspace, at: datetime, encoding: str = "") -> Upload:
+    """Copy a file into the archive and queue it to be parsed."""
+    upload = Upload.objects.create(
+        workspace=workspace,
+        filename=path.name[:255],
+        token=secrets.token_urlsafe(16),
+        size=path.stat().st_size,
+        encoding=encoding,
+    )
+    digest = hashlib.sha256()
+    with open(path, "rb") as source, archive.writing(archive.received(upload.pk)) as target:
+        while chunk := source.read(CHUNK_SIZE):
+            digest.update(chunk)
+            target.write(chunk)
+            upload.received += len(chunk)
+    upload.size, upload.sha256 = upload.received, digest.hexdigest()
+    upload.state, upload.due_at = Upload.State.QUEUED, at
+    upload.save()
+    return upload
+
+
+def draft(upload: Upload, name: str, recipe: Recipe | None) -> Batch:
+    """A Batch of which nothing is sent before it has a Run."""
+    return Batch.objects.create(
+        workspace_id=upload.workspace_id,
+        upload=upload,
+        name=name[:200],
+        recipe=msgspec.to_builtins(recipe) if recipe else {},
+    )
+
+
+def discard(batch: Batch) -> None:
+    """Remove a draft that never had a Run, with its upload."""
+    upload = batch.upload
+    batch.delete()
+    if upload is not None:
+        archive.delete("uploads", upload.pk)
+        upload.delete()
+
+
+def same_batch(upload: Upload, recipe: dict[str, object]) -> Batch | None:
+    """A Batch of the workspace that sends these bytes with this recipe and has not ended."""
+    running = (
+        Batch.objects.filter(workspace_id=upload.workspace_id, upload__sha256=upload.sha256)
+        .exclude(state__in=[Batch.State.DRAFT, Batch.State.ENDED, Batch.State.REFUSED])
+        .order_by("-pk")
+    )
+    wanted = digest(recipe)
+    return next((batch for batch in running if digest(batch.recipe) == wanted), None)
+
+
+def find_problems(upload: Upload, recipe: Recipe | None) -> Iterator[Problem]:
+    """Everything that keeps rows from being sent, by row: of the file, then of the recipe."""
+    fence = upload.rows_fence
+    parsed = read_problems(upload)
+    if fence is None or recipe is None:
+        yield from parsed
+        return
+    renderer = Renderer(recipe, upload.columns)
+    rows = (row for row in archive.iterate_rows(upload.pk, fence) if not row.reason)
+    rendered = (
+        problem
+        for row in rows
+        if isinstance(found := renderer.render(row), list)
+        for problem in found
+    )
+    yield from heapq.merge(parsed, rendered, key=lambda problem: problem.row)
+
+
+def read_problems(upload: Upload) -> Iterator[Problem]:
+    """What parsing found, all of it, in the order of the file."""
+    if not upload.problem_count:
+        return
+    decoder = msgspec.json.Decoder(Problem)
+    with open(archive.problems(upload.pk, upload.rows_fence or upload.fence), "rb") as file:
+        for line in file:
+            yield decoder.decode(line)
+
+
+def start(
+    batch: Batch,
+    selection: Selection,
+    at: datetime,
+    *,
+    token: str = "first",
+    actor: "User | None" = None,
+) -> Run:
+    """One press of the button: freeze the recipe and queue the Run."""
+    upload = batch.upload
+    with transaction.atomic():
+        run = Run.objects.create(
+            batch=batch,
+            token=token,
+            recipe=batch.recipe,
+            selection=msgspec.to_builtins(selection),
+            requested_by=actor,
+            requested_at=at,
+            state=Run.State.QUEUED,
+            due_at=at,
+        )
+        Batch.objects.filter(pk=batch.pk).update(rows=upload.rows if upload else 0)
+        batch.record("run", "A run was started.", actor=actor, at=at, run=run.pk)
+        batch.recount()
+    batch.refresh_from_db()
+    return run
+
+
+def revive(batch: Batch) -> None:
+    """A person says to try again what was set aside or refused."""
+    for rows in (batch.runs, batch.message_batches):
+        rows.set_aside().update(crashes=0)
+    key = batch.workspace.live_key()
+    if key is not None:
+        key.forgive()
