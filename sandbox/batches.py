@@ -13,6 +13,7 @@ from sandbox.failing import Failures
 from sandbox.identifiers import drawn
 from sandbox.ledger import Entry
 from sandbox.lifecycle import Batch, counted, planned_end, shown
+from sandbox.paging import envelope, read_cursor
 from sandbox.receiving import Received, receive
 from sandbox.requests import REQUEST_ID, SCOPE, VERSION, reply
 from sandbox.results import result_lines
@@ -22,8 +23,6 @@ BODY_LIMIT = 256 << 20
 WRITE_SIZE = 1 << 20
 CHUNK_SIZE = 256 << 10
 POLL_HINT = {"retry-after": "10"}
-LIMITS = range(1, 1001)
-DEFAULT_LIMIT = 20
 
 routes = web.RouteTableDef()
 
@@ -105,18 +104,8 @@ def _new_batch(scope: Scope, version: str, failure_rate: float, received: Receiv
 
 @routes.get("/v1/messages/batches")
 async def list_batches(request: web.Request) -> web.Response:
-    scope = request[SCOPE]
-    limit = _limit(request)
-    page = scope.store.page(limit, request.query.get("after_id"), request.query.get("before_id"))
-    data = [_shown(request, batch) for batch in page.batches]
-    return reply(
-        {
-            "data": data,
-            "has_more": page.has_more,
-            "first_id": data[0]["id"] if data else None,
-            "last_id": data[-1]["id"] if data else None,
-        }
-    )
+    batches, has_more = request[SCOPE].store.page(read_cursor(request))
+    return reply(envelope([_shown(request, batch) for batch in batches], has_more))
 
 
 @routes.get("/v1/messages/batches/{id}")
@@ -178,18 +167,6 @@ def _batch(request: web.Request) -> Batch:
 
 def _record(request: web.Request, entry: Entry) -> None:
     request[SCOPE].ledger.append(entry)
-
-
-def _limit(request: web.Request) -> int:
-    text = request.query.get("limit", str(DEFAULT_LIMIT))
-    if not (text.isascii() and text.isdecimal()):
-        raise invalid("limit: Input should be a valid integer")
-    limit = int(text)
-    if limit < LIMITS[0]:
-        raise invalid(f"limit: Input should be greater than or equal to {LIMITS[0]}")
-    if limit > LIMITS[-1]:
-        raise invalid(f"limit: Input should be less than or equal to {LIMITS[-1]}")
-    return limit
 
 
 def _shown(request: web.Request, batch: Batch, at: Any = None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from sandbox.caching import PromptCache
 from sandbox.errors import ApiError, invalid
 from sandbox.ledger import Ledger
 from sandbox.store import Store
@@ -36,6 +37,7 @@ class Scope:
         self.clock = clock
         self.store = Store(directory / "batches")
         self.ledger = Ledger(directory / "ledger.jsonl")
+        self.prompt_cache = PromptCache(self.now)
         self._settings_file = directory / SETTINGS
         self.settings = defaults
         if self._settings_file.exists():

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from sandbox import batches, control
+from sandbox import batches, catalogue, control, messages
 from sandbox.errors import ApiError, TooLargeError, invalid, not_found
 from sandbox.identifiers import drawn
 from sandbox.requests import REQUEST_ID, SCOPE, VERSION, reply
@@ -28,7 +28,7 @@ def application(scopes: Scopes) -> web.Application:
     app = web.Application(middlewares=[answer_errors, authenticate], client_max_size=MESSAGE_LIMIT)
     app[SCOPES] = scopes
     app.on_response_prepare.append(add_headers)
-    app.add_routes([*batches.routes, *control.routes])
+    app.add_routes([*batches.routes, *messages.routes, *catalogue.routes, *control.routes])
     return app
 
 

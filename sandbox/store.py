@@ -5,25 +5,19 @@ import secrets
 import shutil
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from sandbox.errors import invalid, not_found
+from sandbox.errors import not_found
 from sandbox.lifecycle import Batch, counted
+from sandbox.paging import Cursor, window
 
 RECORD = "batch.json"
 REQUESTS = "requests.jsonl"
 OFFSETS = "offsets"
 OUTCOMES = "outcomes"
 UNFINISHED = "incoming-"
-
-
-@dataclass
-class Page:
-    batches: list[Batch]
-    has_more: bool
 
 
 class Store:
@@ -79,27 +73,19 @@ class Store:
         except KeyError:
             raise not_found(f"Message Batch {batch_id} not found.") from None
 
-    def page(self, limit: int, after_id: str | None, before_id: str | None) -> Page:
-        """Newest first; with `before_id`, the newer ones that are nearest to it.
+    def page(self, cursor: Cursor) -> tuple[list[Batch], bool]:
+        """The batches of a page, newest first, and whether more follow in its direction.
 
-        The API does not document unknown cursors or two at once: here a cursor that names no
-        batch is 404 as the batch itself would be, and two are 400.
+        The API does not document a cursor that names no batch: here it is 404 as that batch is.
         """
-        if after_id and before_id:
-            raise invalid("Only one of before_id and after_id can be specified.")
-        if before_id:
-            start = self._position(before_id) + 1
-            ids = self.order[start : start + limit]
-            return self._page(ids, has_more=start + limit < len(self.order))
-        end = self._position(after_id) if after_id else len(self.order)
-        return self._page(self.order[max(0, end - limit) : end], has_more=end > limit)
+        after = self._position(cursor.after_id) if cursor.after_id else None
+        before = self._position(cursor.before_id) if cursor.before_id else None
+        start, end, has_more = window(len(self.order), cursor.limit, after, before)
+        return [self.batches[key] for _, key in reversed(self.order[start:end])], has_more
 
     def _position(self, batch_id: str) -> int:
         batch = self.find(batch_id)
         return bisect.bisect_left(self.order, (batch.sequence, batch.id))
-
-    def _page(self, ids: list[tuple[int, str]], has_more: bool) -> Page:
-        return Page([self.batches[batch_id] for _, batch_id in reversed(ids)], has_more)
 
     def count(self, batch: Batch) -> dict[str, int]:
         """The five counters of an ended batch."""

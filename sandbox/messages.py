@@ -1,0 +1,66 @@
+"""`/v1/messages`, whole or streamed, and `/v1/messages/count_tokens`."""
+
+import asyncio
+from typing import Any
+
+from aiohttp import web
+
+from sandbox.identifiers import drawn
+from sandbox.replies import answer, message
+from sandbox.requests import SCOPE, VERSION, json_body, reply
+from sandbox.streaming import events
+from sandbox.usage import count_input, is_marked, usage
+from sandbox.validation import check_count, check_message
+
+STREAM_HEADERS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache",
+}
+
+routes = web.RouteTableDef()
+
+
+@routes.post("/v1/messages")
+async def create_message(request: web.Request) -> web.StreamResponse:
+    body = await json_body(request)
+    made = _message(request, body)
+    if not body.get("stream"):
+        return reply(made)
+    response = web.StreamResponse(headers=STREAM_HEADERS)
+    await response.prepare(request)
+    await _stream(response, made, request[SCOPE].settings.token_rate)
+    return response
+
+
+def _message(request: web.Request, body: dict[str, Any]) -> dict[str, Any]:
+    model = check_message(body, request[VERSION])
+    answered = answer(body, model)
+    used = usage(
+        count_input(body),
+        request[SCOPE].prompt_cache.use(body, model) if is_marked(body) else None,
+        answered.output_tokens,
+        answered.thinking_tokens,
+        "standard",
+    )
+    return message(body, answered, drawn("msg"), used)
+
+
+async def _stream(response: web.StreamResponse, made: dict[str, Any], rate: float) -> None:
+    """Sends each event when its tokens are due: `rate` of them a second, all at once for 0."""
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    tokens = 0
+    for event in events(made):
+        tokens += event.tokens
+        early = started + tokens / rate - loop.time() if rate else 0
+        if early > 0:
+            await asyncio.sleep(early)
+        await response.write(event.wire)
+    await response.write_eof()
+
+
+@routes.post("/v1/messages/count_tokens")
+async def count_tokens(request: web.Request) -> web.Response:
+    body = await json_body(request)
+    check_count(body, request[VERSION])
+    return reply({"input_tokens": count_input(body)})
