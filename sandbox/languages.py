@@ -4,22 +4,32 @@ import re
 from functools import cached_property
 
 STOP_WORDS = {
-    "en": "the and for that this with you are from have not what which about into your will can"
-    " one each only its their has was were been they answer write please describe following"
-    " classify summarise summarize translate reply exactly there then than when where would"
-    " should could tell explain give more some any all how why who had she him her but our out it's"
-    " over under very just about above make made please is it of to in on or as be"
-    " an by at if do does word words sentence sentences text short",
-    "de": "der die das und ist nicht ein eine einen einem einer mit für auf von den dem des im zu war"
-    " wie was wird sind als auch nach bei aus über zum zur sich oder nur dass antworte schreibe"
-    " bitte fasse beschreibe folgenden folgende folgender satz sätzen wort text kurz mir ich du"
-    " sie er es wir ihr hat haben kann soll",
-    "fr": "le la les un une des du de et est pas que qui dans pour sur avec ce cette ces au aux"
-    " par plus son sa ses il elle nous vous je ne se ou où mais sont être était écris écrivez réponds"
-    " répondez résume décris suivant suivante phrase phrases mot texte court moi quel quelle",
-    "es": "el la los las un una unos unas de del y es no que en para con por su sus se al fue estaba lo como"
-    " más pero este esta estos ha son ser o si muy escribe escriba responde responda resume"
-    " describe siguiente siguientes frase frases palabra texto breve me qué cuál cómo tu",
+    "en": (
+        "the and for that this with you are from have not what which about into your will can one"
+        " each only its their has was were been they answer write please describe following"
+        " classify summarise summarize translate reply exactly there then than when where would"
+        " should could tell explain give more some any all how why who had she him her but our out"
+        " it's over under very just above make made is it of to in on or as be an by at if do does"
+        " word words sentence sentences text short"
+    ),
+    "de": (
+        "der die das und ist nicht ein eine einen einem einer mit für auf von den dem des im zu"
+        " war wie was wird sind als auch nach bei aus über zum zur sich oder nur dass antworte"
+        " schreibe bitte fasse beschreibe folgenden folgende folgender satz sätzen wort text kurz"
+        " mir ich du sie er es wir ihr hat haben kann soll"
+    ),
+    "fr": (
+        "le la les un une des du de et est pas que qui dans pour sur avec ce cette ces au aux par"
+        " plus son sa ses il elle nous vous je ne se ou où mais sont être était écris écrivez"
+        " réponds répondez résume décris suivant suivante phrase phrases mot texte court moi quel"
+        " quelle"
+    ),
+    "es": (
+        "el la los las un una unos unas de del y es no que en para con por su sus se al fue"
+        " estaba lo como más pero este esta estos ha son ser o si muy escribe escriba responde"
+        " responda resume describe siguiente siguientes frase frases palabra texto breve me qué"
+        " cuál cómo tu"
+    ),
 }
 STOPS = {name: frozenset(words.split()) for name, words in STOP_WORDS.items()}
 EVERY_STOP = frozenset().union(*STOPS.values())
