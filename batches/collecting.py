@@ -21,13 +21,21 @@ from batches.models.batch import TOKENS
 from batches.models.index import CHUNK
 from batches.polling import gone
 from batches.proof import Proof
-from claude_api import ClaudeError, Client, OutcomeUnknown, read_result_line, split_lines
+from claude_api import (
+    ClaudeError,
+    Client,
+    NotFound,
+    OutcomeUnknown,
+    read_result_line,
+    split_lines,
+)
 from leases.models import owner_name
 from leases.renewing import Renewal, renewing
 
 State = MessageBatch.State
 RESULTS_KEPT = timedelta(days=29)
 FIRST_PAUSE = timedelta(minutes=1)
+NOT_YET_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(hours=6)
 
 
@@ -73,6 +81,9 @@ def collect(part: MessageBatch, renewal: Renewal, at: datetime) -> None:
             proof, broken = download(part, client)
         except ClaudeError as error:
             pause = remember_refusal(key, error, at, part.attempts)
+            if isinstance(error, NotFound):
+                # Results are known to be announced some seconds before they can be read.
+                pause = min(NOT_YET_PAUSE * 2 ** min(part.attempts, 12), LONGEST_PAUSE)
             part.release(at + pause, attempts=part.attempts + 1, reason=f"Not collected: {error}")
             return
     objections = proof.objections()

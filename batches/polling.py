@@ -52,6 +52,7 @@ def poll(key: ApiKey, renewal: Renewal, at: datetime) -> None:
             page = client.list_batches(limit=1000)
             remember_account(key, client, at)
             mirror_all(watched_on(page.data, key), page.data, at)
+            leave_to_other_keys(key, at)
             for part in due_parts(key, at):
                 renewal.check()
                 look_at_one(part, client, at)
@@ -63,6 +64,17 @@ def poll(key: ApiKey, renewal: Renewal, at: datetime) -> None:
 def due_parts(key: ApiKey, at: datetime) -> MessageBatchQuerySet:
     return MessageBatch.objects.watched().filter(
         workspace_id=key.workspace_id, api=key.api, due_at__lte=at
+    )
+
+
+def leave_to_other_keys(key: ApiKey, at: datetime) -> None:
+    """A part made in another Anthropic workspace is not asked for with this key.
+
+    The API would not know it, and a part that the API does not know is given up.
+    """
+    due_parts(key, at).exclude(account=key.account()).update(
+        due_at=at + LONGEST_LOOK,
+        reason="It was sent with a key of another Anthropic workspace than the key saved now.",
     )
 
 

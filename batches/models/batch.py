@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, Q
 from django.utils import timezone
 
 from batches.models.upload import Upload
@@ -131,8 +131,6 @@ class Batch(models.Model):
             setattr(self, name, counts.pop(name, 0))
         # A type newer than this program is an answer that did not succeed.
         self.errored += sum(counts.values())
-        sums = self.results.aggregate(**{name: Sum(name, default=0) for name in TOKENS})
-        self.tokens = sums
 
     def _count_parts(self, parts: list[Any]) -> None:
         from batches.models.index import Result
@@ -147,6 +145,7 @@ class Batch(models.Model):
         )
         self.not_sent = sum(part.size for part in current if part.state in part.NOT_SENT)
         self.sent = self.answered + sum(part.size for part in open_parts) - partly
+        self.tokens = {name: sum(part.tokens.get(name, 0) for part in parts) for name in TOKENS}
         self.parts = len(current)
         self.parts_ended = sum(part.state not in part.OPEN for part in current)
 

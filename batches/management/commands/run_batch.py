@@ -4,6 +4,7 @@ import secrets
 import signal
 import sys
 import threading
+import time
 from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from batches import parsing, starting
 from batches.asking import Question
 from batches.exporting import write_export
-from batches.following import follow
+from batches.following import REST, follow
 from batches.models import Batch, Upload
 from batches.planning import MOST_REQUESTS, Selection
 from batches.recipe import Recipe, check
@@ -135,7 +136,9 @@ class Command(BaseCommand):
         workspace = choose_workspace(self.options["workspace"], create=True)
         ensure_key(workspace, self.say)
         upload = starting.receive(path, workspace, database_now(), self.options["encoding"])
-        batch = starting.draft(upload, self.options["name"] or path.stem, self.recipe_as_given())
+        recipe = self.recipe_as_given()
+        name = self.options["name"] or ", ".join([path.stem, *([recipe.model] if recipe else [])])
+        batch = starting.draft(upload, name, recipe)
         try:
             self.refuse_problems(batch)
             self.refuse_twin(batch)
@@ -172,7 +175,7 @@ class Command(BaseCommand):
         if upload.state == Upload.State.REFUSED:
             self.list_problems(upload, None)
             raise CommandError("The file cannot be read. Nothing was sent.", returncode=REFUSED)
-        faults = check(recipe, upload.columns) if recipe else []
+        faults = check(recipe, upload.columns, settings.CLAUDE_API_VERSION) if recipe else []
         for fault in faults:
             self.say(fault.sentence())
         if faults:
@@ -261,7 +264,8 @@ def read_upload(batch: Batch) -> Upload:
     if upload is None:
         raise ValueError(f"{batch} has no upload")
     while upload.state == Upload.State.QUEUED:
-        parsing.step(database_now(), batch)
+        if not parsing.step(database_now(), batch):
+            time.sleep(REST)  # another worker reads it
         upload.refresh_from_db()
     return upload
 
