@@ -250,19 +250,24 @@ class _Upload:
         self.begun = False
 
     def read(self) -> Iterator[bytes]:
-        """Yield the body one chunk behind, so that what is wrong with it shows before its end."""
+        """Yield the body, its last chunk only when nothing can be wrong with it any more.
+
+        A chunk is taken when the one before it has been sent: what `chunks` does before it
+        gives the last one happens right before the request becomes whole.
+        """
         self.begun = True
-        size, held = 0, b""
-        for chunk in self._chunks:
+        size, last = 0, b""
+        for chunk in filter(None, self._chunks):
             size += len(chunk)
             if size > self._length:
                 raise ValueError(f"The body has more than the {self._length:,} bytes declared.")
-            if held:
-                yield held
-            held = chunk
+            if size == self._length:
+                last = chunk
+            else:
+                yield chunk
         if size < self._length:
             raise ValueError(f"The body has {size:,} bytes of the {self._length:,} declared.")
-        yield held
+        yield last
 
 
 class _TokenCount(msgspec.Struct):

@@ -290,7 +290,28 @@ def test_a_body_that_fails_never_arrives_whole(serve, body, length, sentence):
         client.create_batch(body(), length)
     wire.close()
     assert str(caught.value) == sentence
-    assert len(b"".join(received).partition(b"\r\n\r\n")[2]) < LENGTH
+    assert len(b"".join(received).partition(b"\r\n\r\n")[2]) < length
+
+
+def test_the_last_chunk_is_asked_for_when_the_others_are_gone(serve):
+    at_end = threading.Event()
+
+    def behave(connection):
+        connection.settimeout(5)
+        received = b""
+        while b"\r\n\r\nfirst" not in received:
+            received += connection.recv(65536)
+        at_end.set()
+        connection.recv(65536)
+        connection.sendall(answer(json.dumps(BATCH).encode()))
+
+    def body():
+        yield b"first"
+        assert at_end.wait(5)
+        yield b"last"
+
+    with make_client(serve(behave).url) as client:
+        assert client.create_batch(body(), 9)[0].id == "msgbatch_01Abc"
 
 
 def test_each_create_has_a_connection_of_its_own(serve):
