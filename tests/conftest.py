@@ -53,6 +53,12 @@ PACKAGE = re.compile(r"needs the Debian package (\S+)")
 missing_packages: set[str] = set()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    # What the tests write is gone after them, and runs at the same time do not meet.
+    config.option.basetemp = config.option.basetemp or DIRECTORY / "tests"
+
+
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> None:
     """The test database is the one that DATABASE_URL names, so processes of a test find it."""
