@@ -57,6 +57,18 @@ def is_sound_url(text: str) -> bool:
     return bool(parts.hostname and port_is_valid and scheme_is_safe and not extra)
 
 
+def read_email(name: str) -> dict[str, object]:
+    """Django's settings of the mail server; nothing is sent where none is named."""
+    url = read_text(name)
+    try:
+        found: dict[str, object] = env.email_url_config(url or "dummymail://")
+    except (ImproperlyConfigured, ValueError) as error:
+        raise ImproperlyConfigured(
+            f"{name} cannot be read: write smtp+tls://USER:PASSWORD@HOST:587."
+        ) from error
+    return found
+
+
 def read_or_create(name: str, path: Path, create: Callable[[], str]) -> str:
     """A secret from the environment, else from its file, made once and for its owner only."""
     if given := read_text(name):
@@ -240,6 +252,11 @@ ACCOUNT_FORMS = {"login": "workspaces.forms.SignInForm"}
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = "Sluice"
 ALLAUTH_TRUSTED_PROXY_COUNT = int(read_seconds("ALLAUTH_TRUSTED_PROXY_COUNT", 0))
+
+EMAIL_IS_CONFIGURED = bool(read_text("EMAIL_URL"))
+vars().update(read_email("EMAIL_URL"))
+DEFAULT_FROM_EMAIL = read_text("DEFAULT_FROM_EMAIL", "sluice@localhost")
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 
 HTTPS = read_bool("SLUICE_HTTPS", not DEBUG)
 SECURE_SSL_REDIRECT = HTTPS

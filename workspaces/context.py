@@ -17,7 +17,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         "theme": theme if theme in THEMES else "",
         "membership": membership,
         "sandboxed": membership is not None and uses_sandbox(membership.workspace_id),
-        "mail_is_configured": bool(getattr(settings, "EMAIL_CONFIGURED", False)),
+        "mail_is_configured": settings.EMAIL_IS_CONFIGURED,
     }
 
 

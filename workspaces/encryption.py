@@ -33,3 +33,12 @@ def unseal(workspace_id: int, token: str) -> str:
     if owner != str(workspace_id):
         raise SecretUnreadable("The stored API key belongs to another workspace.")
     return secret
+
+
+def is_newest(token: str) -> bool:
+    """Whether the token was made with the first key, so that `rotate_keys` has nothing to do."""
+    try:
+        _fernet((settings.ENCRYPTION_KEYS[0],)).decrypt(token.encode())
+    except InvalidToken:
+        return False
+    return True

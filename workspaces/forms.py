@@ -15,8 +15,11 @@ def shows_demo() -> bool:
 class SignInForm(LoginForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        login, password = self.fields["login"], self.fields["password"]
+        login.label = "Username or e-mail"
+        login.widget.attrs.update(autofocus=True, autocomplete="username")
+        password.help_text = ""
         self.demo = shows_demo()
         if self.demo:
-            self.fields["login"].initial = DEMO
-            password = self.fields["password"]
+            login.initial = DEMO
             password.initial, password.widget.render_value = DEMO, True
