@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from batches.asking import Question, questions
 from batches.models import Batch
-from batches.worker import seen, turn
+from batches.worker import on_duty, turn
 from workspaces.models import Event
 
 REST = 0.2
@@ -46,7 +46,7 @@ def follow(batch: Batch, stop: threading.Event, say: Callable[[str], None]) -> l
     """
     story = Story(batch, say)
     try:
-        with seen():
+        with on_duty():
             while not stop.is_set():
                 worked = turn(only=batch, stop=stop)
                 batch.refresh_from_db()

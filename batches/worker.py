@@ -23,9 +23,10 @@ from batches import (
     reconciling,
     submitting,
 )
-from batches.models import Batch, Worker
+from batches.models import Batch, MessageBatch, Run, Upload, Worker
 from leases.clock import database_now
 from leases.renewing import LeaseLost
+from workspaces.models import ApiKey
 
 Stage = Callable[[datetime, Batch | None], bool]
 STAGES: tuple[Stage, ...] = (
@@ -62,7 +63,7 @@ def work(stop: threading.Event, *, interval: float, once: bool = False) -> None:
     A surprise is logged and leaves its row leased: it is tried again when the lease runs out,
     and set aside after three times. The other rows go on.
     """
-    with seen():
+    with on_duty():
         while not stop.is_set():
             close_old_connections()
             try:
@@ -78,8 +79,13 @@ def work(stop: threading.Event, *, interval: float, once: bool = False) -> None:
 
 
 @contextmanager
-def seen() -> Iterator[None]:
-    """Say every few seconds that this process works, in a thread that no long step holds up."""
+def on_duty() -> Iterator[None]:
+    """Be a worker: take over what died here, and say every few seconds that this one works.
+
+    A thread says it, so that no long step holds it up.
+    """
+    for leased in (ApiKey, Upload, Run, MessageBatch):
+        leased.objects.free_abandoned(database_now())
     name = {"host": socket.gethostname(), "pid": os.getpid()}
     finished = threading.Event()
     thread = threading.Thread(target=_keep_seen, args=(name, finished), name="seen")

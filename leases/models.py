@@ -18,10 +18,30 @@ CRASH_LIMIT = 3
 
 def owner_name() -> str:
     """Who a lease of this process belongs to."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+    return f"{machine_name()}:{os.getpid()}"
 
 
-class LeaseQuerySet(models.QuerySet):
+def machine_name() -> str:
+    """Where a process number means one process: the host, and the namespace of its numbers."""
+    try:
+        namespace = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        namespace = 0
+    return f"{socket.gethostname()[:60]}/{namespace}"
+
+
+def is_alive(owner: str) -> bool:
+    """Whether the process that took a lease on this machine is still there."""
+    try:
+        os.kill(int(owner.rpartition(":")[2]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # It is there, and another user's.
+    return True
+
+
+class LeaseQuerySet(models.QuerySet[Any]):
     def free(self, at: datetime) -> Self:
         return self.filter(Q(lease_until=None) | Q(lease_until__lte=at))
 
@@ -32,12 +52,24 @@ class LeaseQuerySet(models.QuerySet):
         """Rows that crashed so many workers that only a person may start them again."""
         return self.filter(crashes__gte=CRASH_LIMIT)
 
+    def free_abandoned(self, at: datetime) -> int:
+        """End the leases of processes of this machine that are no more; how many there were.
+
+        After a crash and a restart nobody has to wait until they run out.
+        """
+        held = self.filter(owner__startswith=f"{machine_name()}:", lease_until__gt=at)
+        dead = {owner for owner in held.values_list("owner", flat=True) if not is_alive(owner)}
+        return held.filter(owner__in=dead).update(lease_until=at)
+
     def claim(self, owner: str, at: datetime) -> Any:
         """The row that has been due longest, now ours; None when there is nothing to do."""
         for row in self.due(at).order_by("due_at")[:16]:
             if self.due(at).filter(pk=row.pk, fence=row.fence).update(**_claimed(owner, at)):
+                fence = row.fence + 1
                 row.refresh_from_db()
-                return row
+                # A claimer that pauses here may find the row of whoever overtook it.
+                if row.fence == fence:
+                    return row
         return None
 
 
@@ -76,7 +108,9 @@ class Lease(models.Model):
         return type(self)._default_manager.filter(pk=self.pk, fence=self.fence)
 
     def renew(self, at: datetime) -> bool:
-        return bool(self.mine().update(lease_until=at + LEASE))
+        """Hold the row for longer; False when it was claimed by another or given back."""
+        held = self.mine().filter(lease_until__isnull=False)
+        return bool(held.update(lease_until=at + LEASE))
 
     def release(self, due_at: datetime | None, **changes: Any) -> bool:
         """Give the row back, to be due again at `due_at` (None: never by itself)."""

@@ -19,8 +19,9 @@ class LeaseLost(Exception):
 
 
 class Renewal:
-    def __init__(self, row: Lease) -> None:
+    def __init__(self, row: Lease, every: float = RENEW_EVERY) -> None:
         self.row = row
+        self.every = every
         self.lost = threading.Event()
         self._finished = threading.Event()
 
@@ -36,7 +37,7 @@ class Renewal:
 
     def run(self) -> None:
         try:
-            while not self._finished.wait(RENEW_EVERY) and not self.lost.is_set():
+            while not self._finished.wait(self.every) and not self.lost.is_set():
                 self._renew_once()
         finally:
             connection.close()
@@ -53,8 +54,9 @@ class Renewal:
 
 
 @contextmanager
-def renewing(row: Lease) -> Iterator[Renewal]:
-    renewal = Renewal(row)
+def renewing(row: Lease, every: float = RENEW_EVERY) -> Iterator[Renewal]:
+    """Renew the lease of `row` each `every` seconds until the block ends."""
+    renewal = Renewal(row, every)
     thread = threading.Thread(target=renewal.run, name=f"renew {row._meta.label} {row.pk}")
     thread.start()
     try:

@@ -18,6 +18,7 @@ from batches.exporting import write_export
 from batches.following import REST, follow
 from batches.models import Batch, Upload
 from batches.planning import MOST_REQUESTS, Selection
+from batches.problems import Problem
 from batches.recipe import Recipe, check
 from leases.clock import database_now
 from workspaces.models import Workspace
@@ -175,7 +176,7 @@ class Command(BaseCommand):
         if upload.state == Upload.State.REFUSED:
             self.list_problems(upload, None)
             raise CommandError("The file cannot be read. Nothing was sent.", returncode=REFUSED)
-        faults = check(recipe, upload.columns, settings.CLAUDE_API_VERSION) if recipe else []
+        faults = check_recipe(recipe, upload) if recipe else []
         for fault in faults:
             self.say(fault.sentence())
         if faults:
@@ -268,6 +269,10 @@ def read_upload(batch: Batch) -> Upload:
             time.sleep(REST)  # another worker reads it
         upload.refresh_from_db()
     return upload
+
+
+def check_recipe(recipe: Recipe, upload: Upload) -> list[Problem]:
+    return check(recipe, upload.columns, api_version=settings.CLAUDE_API_VERSION)
 
 
 def fitting_recipe(upload: Upload, recipe: Recipe | None) -> Recipe | None:
