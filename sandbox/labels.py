@@ -65,6 +65,8 @@ def choose(texts: list[str], draw: Random) -> str | None:
 
 def find_labels(text: str) -> tuple[list[str], str] | None:
     """The named labels, and the text without their list."""
+    if len(text) > 2 * LOOKED_AT:
+        text = f"{text[:LOOKED_AT]}\n{text[-LOOKED_AT:]}"
     for start in _cued(text.lower()):
         match = INTRODUCTION.match(text, start)
         if match is None:

@@ -42,7 +42,7 @@ PARTICLES = re.compile(
     r"|[的了是在和我你他她它这那有不也都很对于用请把一个条以为吗呢并就与及]"
 )
 JAPANESE_WORD = re.compile(r"[\u30a1-\u30fa\u30fc]{2,}|[\u4e00-\u9fff]{2,}")
-LOOKED_AT = 2_000
+LOOKED_AT = 800
 LONGEST_HAN = 6
 
 
@@ -59,7 +59,7 @@ class Prompt:
 
     @cached_property
     def vocabulary(self) -> frozenset[str]:
-        return frozenset(WORD.findall(self.beginning.lower()))
+        return frozenset(word.lower() for word in set(self.words))
 
     @cached_property
     def language(self) -> str:

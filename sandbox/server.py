@@ -15,6 +15,7 @@ MESSAGE_LIMIT = 32 << 20
 VERSIONS = ("2023-06-01", "2026-10-21")
 ORGANIZATION = "00000000-5a4d-4b0c-9d5e-5a6e64626f78"
 RATE_LIMIT = 4000
+CLIENT_GONE = 499  # nobody is left to read it
 HEALTH = "/_sandbox/health"
 
 SCOPES = web.AppKey("scopes", Scopes)
@@ -45,7 +46,8 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except web.HTTPException as error:
         return refusal(request, _routing_error(error))
     except ConnectionError:
-        raise
+        log.info("%s: the client went away", request[REQUEST_ID])
+        return web.Response(status=CLIENT_GONE)
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
         return refusal(request, ApiError(500, "api_error", "Internal server error"))
