@@ -8,7 +8,7 @@ from typing import Any, Self
 import httpx
 import msgspec
 
-from claude_api.client import API_VERSION, check_url, make_headers
+from claude_api.client import API_VERSION, check_url, make_headers, trusted_certificates
 from claude_api.errors import OutcomeUnknown
 from claude_api.events import read_event
 from claude_api.lines import EventDecoder
@@ -39,7 +39,7 @@ class AsyncClient:
         self._key = key
         self._http = httpx.AsyncClient(
             transport=transport,
-            verify=httpx.create_ssl_context(trust_env=False),
+            verify=trusted_certificates(),
             headers=make_headers(key, version) | {"accept-encoding": "identity"},
             timeout=httpx.Timeout(read_timeout, connect=connect_timeout),
             trust_env=False,

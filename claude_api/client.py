@@ -1,9 +1,11 @@
 """The synchronous client: message batches, token counts, models."""
 
 import re
+import ssl
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import cache
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -66,13 +68,12 @@ class Client:
             "trust_env": False,
             "follow_redirects": False,
         }
-        certificates = httpx.create_ssl_context(trust_env=False)
-        self._http = httpx.Client(transport=transport, verify=certificates, **options)
+        self._http = httpx.Client(transport=transport, verify=trusted_certificates(), **options)
         # A kept-alive connection may have been closed by the other side unseen. On a read that
         # costs a second try; on a create it would be an unknown outcome, so each has its own.
         self._fresh = httpx.Client(
             transport=transport,
-            verify=certificates,
+            verify=trusted_certificates(),
             limits=httpx.Limits(max_keepalive_connections=0),
             **options,
         )
@@ -272,6 +273,12 @@ class _Upload:
 
 class _TokenCount(msgspec.Struct):
     input_tokens: int
+
+
+@cache
+def trusted_certificates() -> ssl.SSLContext:
+    """The context of every connection; reading its certificates takes 20 ms, so once only."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def check_url(url: str) -> str:
