@@ -125,7 +125,7 @@ class Renderer:
     def render(self, row: "Row") -> Rendered | list[Problem]:
         """One request, or everything that keeps this row from being one."""
         if row.reason:
-            return [Problem(row.reason, row=row.number)]
+            return [Problem(row.reason)]  # it names its row itself
         own_id = self.identify(row)
         values = {name: row.cells[place] for name, place in self._places}
         problems = [own_id] if isinstance(own_id, Problem) else []
