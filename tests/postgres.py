@@ -40,7 +40,7 @@ def cluster(binaries: Path) -> Iterator[str]:
         log = str(directory / "log")
         run(binaries / "pg_ctl", "-D", data, "-w", "-l", log, "-o", options, "start")
         try:
-            yield f"postgres://{USER}@{str(directory).replace('/', '%2F')}/sluice"
+            yield f"postgres://{USER}@/{directory}/sluice"
         finally:
             run(binaries / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
     finally:
