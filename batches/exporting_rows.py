@@ -1,0 +1,230 @@
+"""What came of every row of an upload, in the order of the file, in memory that does not grow.
+
+A page of rows is joined with its attempts in two queries; an answer is read from its part's
+results file where it lies, for results come in any order.
+"""
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import msgspec
+
+from batches import archive
+from batches.models import Batch, MessageBatch, Request, Run, Upload
+from batches.models.index import POSITION_BITS
+from batches.planning import Selection
+from claude_api import Answer, UnreadableLine, read_answer
+
+PAGE = 2_000  # rows
+PAGE_WEIGHT = 4 << 20  # characters of cells, where rows are long
+MOST_OPEN = 64
+
+
+class Ours(StrEnum):
+    """What a row can be where the API has said nothing of it."""
+
+    LEFT_OUT = "left_out"
+    NOT_CHOSEN = "not_chosen"
+    NOT_SENT = "not_sent"
+    WAITING = "waiting"
+    MISSING = "missing"
+    UNREADABLE = "unreadable"
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """`type` is the API's where there is an answer, else one of Ours with its reason.
+
+    `line` is the API's line as received, `answer` what it says.
+    """
+
+    row: archive.Row
+    own_id: str
+    type: str
+    reason: str = ""
+    answer: Answer | None = None
+    line: bytes = b""
+
+
+class Attempt(NamedTuple):
+    """A row's newest request, and the type and place of its result; no type: none yet."""
+
+    part: MessageBatch
+    own_id: str
+    type: str | None
+    offset: int
+    length: int
+
+
+class ResultFiles:
+    """Open results files; the one that was read longest ago makes room."""
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[tuple[int, int], int] = OrderedDict()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+    def read(self, part_id: int, fence: int, offset: int, length: int) -> bytes:
+        key = part_id, fence
+        if key not in self._open:
+            if len(self._open) == MOST_OPEN:
+                os.close(self._open.popitem(last=False)[1])
+            self._open[key] = os.open(archive.results(part_id, fence), os.O_RDONLY)
+        self._open.move_to_end(key)
+        return os.pread(self._open[key], length, offset)
+
+
+class LeftOutReasons:
+    """Why the newest Run that was built left rows out; asked in the order of the rows."""
+
+    def __init__(self, batch: Batch) -> None:
+        run = batch.runs.exclude(left_out_fence=None).order_by("-pk").first()
+        self._rows = archive.iterate_left_out(run.pk, run.left_out_fence) if run else iter(())
+        self._next = next(self._rows, None)
+
+    def find(self, number: int) -> str:
+        while self._next and self._next.number < number:
+            self._next = next(self._rows, None)
+        return self._next.reason if self._next and self._next.number == number else ""
+
+
+def iterate_outcomes(batch: Batch, upload: Upload) -> Iterator[Outcome]:
+    """One Outcome for every row of the upload, in its order."""
+    judge = Judge(batch, upload)
+    with ResultFiles() as files:
+        for page in pages(archive.iterate_rows(upload.pk, upload.rows_fence or 0)):
+            yield from judge.outcomes(page, files)
+
+
+def pages(rows: Iterable[archive.Row]) -> Iterator[list[archive.Row]]:
+    """Rows without their params, by the page."""
+    page: list[archive.Row] = []
+    weight = 0
+    for row in rows:
+        page.append(archive.Row(row.number, row.reason, row.own_id, row.cells))
+        weight += sum(map(len, row.cells))
+        if len(page) == PAGE or weight >= PAGE_WEIGHT:
+            yield page
+            page, weight = [], 0
+    if page:
+        yield page
+
+
+class Judge:
+    """Says of each row what came of it."""
+
+    def __init__(self, batch: Batch, upload: Upload) -> None:
+        self.batch = batch
+        self._is_table = upload.kind == Upload.Kind.TABLE
+        id_column = batch.recipe.get("id_column", "")
+        self._id_place = upload.columns.index(id_column) if id_column in upload.columns else None
+        self._left_out = LeftOutReasons(batch)
+        self._all_will_be_built = awaits_every_row(batch)
+
+    def outcomes(self, page: list[archive.Row], files: ResultFiles) -> Iterator[Outcome]:
+        attempts, looked_again = self.find_attempts(page), False
+        for row in page:
+            attempt = attempts.get(row.number)
+            if attempt is None:
+                yield self.without_attempt(row)
+                continue
+            outcome = of_attempt(row, attempt, files)
+            if outcome is None and not looked_again:
+                # The part was collected anew since the page was read: look where it lies now.
+                attempts, looked_again = self.find_attempts(page), True
+                attempt = attempts[row.number]
+                outcome = of_attempt(row, attempt, files)
+            yield outcome or unreadable(row, attempt)
+
+    def find_attempts(self, page: list[archive.Row]) -> dict[int, Attempt]:
+        """Row number -> its newest attempt; parts that are still being built do not count."""
+        found = list(
+            Request.objects.filter(
+                batch=self.batch, row__gte=page[0].number, row__lte=page[-1].number
+            ).values_list("pk", "row", "own_id", "result__type", "result__offset", "result__length")
+        )
+        part_ids = {pk >> POSITION_BITS for pk, *_ in found}
+        parts = MessageBatch.objects.visible().in_bulk(part_ids)
+        attempts: dict[int, Attempt] = {}
+        newest: dict[int, int] = {}
+        for pk, row, own_id, kind, offset, length in found:
+            part = parts.get(pk >> POSITION_BITS)
+            if part is not None and pk > newest.get(row, -1):
+                newest[row] = pk
+                attempts[row] = Attempt(part, own_id, kind, offset or 0, length or 0)
+        return attempts
+
+    def without_attempt(self, row: archive.Row) -> Outcome:
+        own_id = self.identify(row)
+        if reason := row.reason or self._left_out.find(row.number):
+            return Outcome(row, own_id, Ours.LEFT_OUT, reason)
+        if self._all_will_be_built:
+            return Outcome(row, own_id, Ours.WAITING)
+        return Outcome(row, own_id, Ours.NOT_CHOSEN, "Not chosen by any run yet.")
+
+    def identify(self, row: archive.Row) -> str:
+        """The own id of a row that has no request."""
+        if not self._is_table:
+            return row.own_id
+        if self._id_place is None:
+            return str(row.number)
+        return row.cells[self._id_place].strip()
+
+
+def awaits_every_row(batch: Batch) -> bool:
+    """Whether a Run is queued that will take all rows that have no part yet."""
+    queued = batch.runs.filter(state=Run.State.QUEUED)
+    return any(msgspec.convert(run.selection, Selection).kind in ("all", "rest") for run in queued)
+
+
+def of_attempt(row: archive.Row, attempt: Attempt, files: ResultFiles) -> Outcome | None:
+    """What came of an attempt; None where its answer is not where the index says."""
+    part, own_id = attempt.part, attempt.own_id
+    if attempt.type not in (None, Ours.MISSING):
+        return read_outcome(row, attempt, files)
+    if attempt.type is None and part.state in part.NOT_SENT:
+        reason = part.reason or f"Part {part.part:,} was not sent."
+        return Outcome(row, own_id, Ours.NOT_SENT, reason)
+    if attempt.type is None and part.state in part.OPEN:
+        return Outcome(row, own_id, Ours.WAITING)
+    return Outcome(row, own_id, Ours.MISSING, "The answer was not in the API's results.")
+
+
+def read_outcome(row: archive.Row, attempt: Attempt, files: ResultFiles) -> Outcome | None:
+    part = attempt.part
+    if part.results_fence is None:
+        return None
+    try:
+        line = files.read(part.pk, part.results_fence, attempt.offset, attempt.length)
+        answer = read_answer(line)
+    except (FileNotFoundError, UnreadableLine):
+        return None
+    if answer.custom_id != part.custom_id(row.number):
+        return None
+    return Outcome(row, attempt.own_id, answer.type, answer=answer, line=line)
+
+
+def unreadable(row: archive.Row, attempt: Attempt) -> Outcome:
+    """An open part is being collected anew and its answer will be back; else the file is broken."""
+    part = attempt.part
+    if part.state in part.OPEN:
+        return Outcome(row, attempt.own_id, Ours.WAITING)
+    name = archive.results(part.pk, part.results_fence or 0).name
+    reason = (
+        f"The API answered ({attempt.type}), but the answer is not readable in "
+        f"message_batches/{part.pk}/{name}. Restore the file from a backup."
+    )
+    return Outcome(row, attempt.own_id, Ours.UNREADABLE, reason)
