@@ -54,7 +54,7 @@ def _known(name: str) -> str:
 
 def _refuse_unmarked_utf16(head: bytes) -> None:
     """UTF-16 of plain letters is sound UTF-8 too: half of its bytes are NUL."""
-    if head.count(0) * 10 < len(head) or not head:
+    if head.count(0) * 4 < len(head) or not head:
         return
     offset = head.index(0)
     encoding = "utf-16-le" if offset % 2 else "utf-16-be"
