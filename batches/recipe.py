@@ -84,22 +84,24 @@ class Template:
         self.unclosed: list[int] = []  # lines with a {{ that has no }}
         self._names: list[str] = []
         self._pieces: list[str] = [""]  # text, column, text, column, ..., text
-        end = 0
+        end, line = 0, 1
         for token in self._token.finditer(text):
             self._pieces[-1] += text[end : token.start()]
+            line += text.count("\n", end, token.start())
+            self._take(token, line)
+            line += token[0].count("\n")
             end = token.end()
-            self._take(token)
         self._pieces[-1] += text[end:]
         self.columns = list(dict.fromkeys(self._names))
 
-    def _take(self, token: re.Match[str]) -> None:
+    def _take(self, token: re.Match[str], line: int) -> None:
         if token[1] is not None:
             self._names.append(token[1].strip())
             self._pieces += [token[1], ""]
             return
         self._pieces[-1] += "{{"
         if token[0] == "{{":
-            self.unclosed.append(token.string.count("\n", 0, token.start()) + 1)
+            self.unclosed.append(line)
 
     def render(self, values: Mapping[str, str]) -> str:
         """The text with the value of each column in its place."""
@@ -299,8 +301,9 @@ def _check_max_tokens(recipe: Recipe) -> Iterator[Problem]:
         return
     budget = thinking.get("budget_tokens")
     if not isinstance(budget, int) or not 1024 <= budget < recipe.max_tokens:
+        shown = f"{budget:,}" if isinstance(budget, int) else budget
         yield Problem(
-            f"thinking.budget_tokens is {budget}, max_tokens is {recipe.max_tokens:,}.",
+            f"thinking.budget_tokens is {shown}, max_tokens is {recipe.max_tokens:,}.",
             field="thinking",
             fix="Write a budget from 1,024 and below max_tokens.",
         )

@@ -20,9 +20,8 @@ def request(own_id: Any = "a", **changes: Any) -> str:
 def problems(*lines: str | bytes) -> list[str]:
     data = [line.encode() if isinstance(line, str) else line for line in lines]
     # Between two sound lines, so that none of those under test is the first or the last.
-    found = read(
-        b"\n".join([request("first").encode(), *data, request("last").encode()]), "r.jsonl"
-    )
+    framed = [request("first").encode(), *data, request("last").encode()]
+    found = read(b"\n".join(framed), "r.jsonl")
     return [problem.removeprefix("Row 2: ") for problem in found.problems]
 
 
@@ -34,7 +33,9 @@ def test_requests_are_read() -> None:
 
 
 def test_line_separators_inside_text_cut_nothing() -> None:
-    line = '{"custom_id":"a","params":{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"x\u2028y\u0085z"}]}}'
+    messages = [{"role": "user", "content": "x\u2028y\u0085z"}]
+    params = {"model": "m", "max_tokens": 1, "messages": messages}
+    line = json.dumps({"custom_id": "a", "params": params}, ensure_ascii=False)
     found = read(line.encode(), "r.jsonl")
     assert "x\u2028y\u0085z" in bytes(found.rows[0].params).decode()
 

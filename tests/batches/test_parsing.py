@@ -64,7 +64,8 @@ def test_a_row_is_found_by_its_number(workspace: Workspace) -> None:
 
 def test_requests_keep_their_params_byte_for_byte(workspace: Workspace) -> None:
     params = b'{ "model":"m", "max_tokens":1.0e0, "messages":[] }'
-    sound = b'{"max_tokens": 5,"model":"m","messages":[{"role":"user","content":"\\u00e9 \xe2\x80\xa8"}]}'
+    message = b'{"role":"user","content":"\\u00e9 \xe2\x80\xa8"}'
+    sound = b'{"max_tokens": 5,"model":"m","messages":[%s]}' % message
     data = b'{"params":%s,"custom_id":"a"}\n{"custom_id":"b","params":%s}\n' % (sound, params)
     upload = upload_of(workspace, data, "requests.jsonl")
     parsing.step(NOON)

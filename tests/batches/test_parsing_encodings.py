@@ -72,15 +72,21 @@ def test_a_character_cut_at_the_end_of_the_file() -> None:
 
 
 def test_a_character_across_two_chunks_is_whole() -> None:
-    data = b"id,text\n1,x\n" + "2,é\n".encode() * 300_000
+    data = b"id,text\n1,x\n" + "2,é\n".encode() * 60_000 + "x,日本\n".encode() * 60_000
     table = read(data)
-    assert {row.cells[1] for row in table.rows} == {"x", "é"}
+    assert {row.cells[1] for row in table.rows} == {"x", "é", "日本"}
 
 
 def test_bytes_that_windows_1252_has_not_are_not_proposed() -> None:
     refused = read(b"id,text\n1,\x81\n").refused[0]
     assert "Windows-1252" not in refused
     assert "byte 0x81 is not UTF-8" in refused
+
+
+def test_a_single_nul_is_a_problem_of_its_row() -> None:
+    assert read(b"id,text\n1,some\0words\n").problems == [
+        "Row 2, column `text`: NUL character at position 5. Delete that character."
+    ]
 
 
 def test_a_chosen_encoding_that_does_not_fit() -> None:

@@ -52,7 +52,7 @@ def test_a_sound_recipe_has_no_problems() -> None:
         (
             {"thinking": {"type": "enabled", "budget_tokens": 4_000}},
             "thinking",
-            "thinking.budget_tokens is 4000, max_tokens is 1,024.",
+            "thinking.budget_tokens is 4,000, max_tokens is 1,024.",
         ),
         ({"tools": [{"name": "a b"}]}, "tools", "Tool 1 has no name that the API takes."),
         ({"tools": [{"name": "a"}, {"name": "a"}]}, "tools", "Tools 1 and 2 are both named `a`."),
