@@ -83,25 +83,23 @@ class Template:
     def __init__(self, text: str) -> None:
         self.unclosed: list[int] = []  # lines with a {{ that has no }}
         self._names: list[str] = []
-        self._pieces: list[str] = [""]  # text, column, text, column, ..., text
+        self._pieces: list[str] = []  # text, column, text, column, ..., text
+        plain: list[str] = []
         end, line = 0, 1
         for token in self._token.finditer(text):
-            self._pieces[-1] += text[end : token.start()]
+            plain.append(text[end : token.start()])
             line += text.count("\n", end, token.start())
-            self._take(token, line)
-            line += token[0].count("\n")
             end = token.end()
-        self._pieces[-1] += text[end:]
-        self.columns = list(dict.fromkeys(self._names))
-
-    def _take(self, token: re.Match[str], line: int) -> None:
-        if token[1] is not None:
+            if token[1] is None:
+                plain.append("{{")
+                self.unclosed += [line] if token[0] == "{{" else []
+                continue
+            self._pieces += ["".join(plain), token[1]]
             self._names.append(token[1].strip())
-            self._pieces += [token[1], ""]
-            return
-        self._pieces[-1] += "{{"
-        if token[0] == "{{":
-            self.unclosed.append(line)
+            plain.clear()
+            line += token[1].count("\n")
+        self._pieces.append("".join(plain) + text[end:])
+        self.columns = list(dict.fromkeys(self._names))
 
     def render(self, values: Mapping[str, str]) -> str:
         """The text with the value of each column in its place."""

@@ -7,6 +7,7 @@ explain.
 import json
 import math
 import re
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from batches.recipe import unsendable
@@ -117,7 +118,7 @@ def _expected(message: str) -> str:
     return known.get(message, f"{message[:1].lower()}{message[1:]}.")
 
 
-def find_unsendable(value: Any, path: str = "") -> Any:
+def find_unsendable(value: Any, path: str = "") -> Iterator[str]:
     """Every text in a JSON value that cannot be sent, as `path`: why."""
     if isinstance(value, str):
         if what := unsendable(value):

@@ -38,7 +38,7 @@ def refuse_foreign(head: bytes, filename: str) -> None:
     """Raise FileRefused for the first bytes of a workbook, an archive, an image, a PDF."""
     what, fix = _foreign_kind(head)
     if what:
-        suffix = PurePath(filename).suffix
+        suffix = PurePath(filename).suffix[:20]
         named = f" named {suffix}" if suffix else ""
         raise FileRefused(Problem(f"This is {what}{named}.", fix=fix))
 
@@ -78,7 +78,7 @@ def is_requests(sample: str, filename: str) -> bool:
         _refuse_many_lines(first, lines)
         _refuse_openai(first)
         return True
-    return named and any(OBJECT.match(line.strip()) for line in lines[:20])
+    return named and any(OBJECT.match(line.strip()) or _is_json(line) for line in lines[:20])
 
 
 def _array() -> Problem:

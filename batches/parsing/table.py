@@ -19,9 +19,10 @@ from batches.recipe import unsendable
 COLUMN_LIMIT = 500
 CELL_LIMIT = 1_000_000  # bytes of UTF-8
 NAME_LIMIT = 1_000
-# A cell above CELL_LIMIT is named and read on; above this the quote before it counts as open.
-# Set once, for the process: the limit is csv's own global.
-FIELD_LIMIT = 32_000_000
+# A cell above CELL_LIMIT is named and the next row read; above this the reading ends, so that
+# a quote which is never closed does not take the whole file into memory. Set once, for the
+# process: the limit is csv's own global.
+FIELD_LIMIT = 16_000_000  # characters
 csv.field_size_limit(FIELD_LIMIT)
 
 STRAY_QUOTE = "text follows the quote that closes a cell."
@@ -56,6 +57,8 @@ def cut_records(lines: TextLines, delimiter: str) -> Iterator[Record]:
         except StopIteration:
             return
         except csv.Error as error:
+            if "field larger" in str(error):
+                raise FileRefused(_endless_cell(number, line)) from None
             if reader.line_num != line or "expected after" not in str(error):
                 raise FileRefused(_open_quote(number, line)) from None
             lenient = csv.reader([lines.newest], delimiter=delimiter)
@@ -64,10 +67,22 @@ def cut_records(lines: TextLines, delimiter: str) -> Iterator[Record]:
             yield Record(number, line, cells)
 
 
-def _open_quote(number: int, line: int) -> Problem:
-    place = f" (line {line:,} of the file)" if line != number else ""
+def _endless_cell(number: int, line: int) -> Problem:
     return Problem(
-        f"Quote opened in row {number:,}{place} is never closed, or closes inside a later row. "
+        f"{_place(number, line)} has a cell above {FIELD_LIMIT // 10**6} MB, or a quote opened "
+        "there is never closed.",
+        fix="Shorten the cell or close the quote.",
+    )
+
+
+def _place(number: int, line: int) -> str:
+    return f"Row {number:,}" + (f" (line {line:,} of the file)" if line != number else "")
+
+
+def _open_quote(number: int, line: int) -> Problem:
+    place = _place(number, line).lower()
+    return Problem(
+        f"Quote opened in {place} is never closed, or closes inside a later row. "
         "The rows after it cannot be told apart.",
         fix='Close it, or double the quotes that belong to the text: `""`.',
     )

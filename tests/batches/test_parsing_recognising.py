@@ -61,6 +61,11 @@ def test_a_broken_first_line_leaves_json_lines_what_they_are() -> None:
     assert found.problems == ["Row 1: column 1: expected a value."]
 
 
+def test_lines_of_json_that_are_no_objects_are_named_as_such() -> None:
+    found = read(b"[1]\n[2]\n", "rows.jsonl")
+    assert found.rows[1].reason.startswith("Line 2: expected an object, found an array.")
+
+
 @pytest.mark.parametrize("header", ["[id],{text}\n1,a\n", '"{",b\n1,2\n'])
 def test_brackets_in_a_header_are_no_json(header: str) -> None:
     assert read(header.encode()).kind == "table"

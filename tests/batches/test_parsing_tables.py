@@ -125,6 +125,14 @@ def test_a_cell_above_a_megabyte() -> None:
     assert table.cells[1] == ["2", "b"]
 
 
+def test_a_quote_that_swallows_megabytes_ends_the_reading() -> None:
+    data = b'id,text\n1,"a\nb"\n2,"open\n' + b"3,some words of a review\n" * 700_000
+    assert read(data).refused == [
+        "Row 3 (line 4 of the file) has a cell above 16 MB, or a quote opened there is never "
+        "closed. Shorten the cell or close the quote."
+    ]
+
+
 def test_a_cell_of_a_megabyte_in_two_bytes_each() -> None:
     assert read(b"id,text\n1," + "é".encode() * 500_000 + b"\n").problems == []
     assert read(b"id,text\n1," + "é".encode() * 500_001 + b"\n").problems
