@@ -91,6 +91,8 @@ def check_block(block: Any, place: str) -> None:
             raise invalid(f"{place}.{kind}.{name}: Field required")
     if kind == "text":
         _check_text(block["text"], place)
+    if kind == "tool_result":
+        _check_result(block.get("content"), f"{place}.tool_result.content")
     for name in ("id", "tool_use_id"):
         if name in block and not (isinstance(block[name], str) and TOOL_ID.fullmatch(block[name])):
             raise invalid(
@@ -103,6 +105,13 @@ def _check_text(text: Any, place: str) -> None:
         raise invalid(f"{place}.text.text: Input should be a valid string")
     if not text:
         raise invalid("messages: text content blocks must be non-empty")
+
+
+def _check_result(content: Any, place: str) -> None:
+    if not isinstance(content, str | list | None):
+        raise invalid(f"{place}: Input should be a valid string or list")
+    for position, block in enumerate(content if isinstance(content, list) else []):
+        check_block(block, f"{place}.{position}")
 
 
 def _check_newer(block: Block, role: str, place: str, version: str) -> None:
