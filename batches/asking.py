@@ -27,10 +27,17 @@ def unknown_parts(batch: Batch) -> Iterator[Question]:
         if part.needs_person:
             yield Question(
                 f"Part {part.part} ({part.size:,} requests, {row_range(part)}): {part.reason} "
-                f"It was looked for {part.listings:,} times and is not at the API.",
+                f"It was looked for {part.listings:,} times. {what_was_found(part)}",
                 part=part.pk,
                 size=part.size,
             )
+
+
+def what_was_found(part: MessageBatch) -> str:
+    alike = [candidate["id"] for candidate in part.candidates if candidate["ours"] is None]
+    if not alike:
+        return "It is not at the API."
+    return f"As many requests, and no results to tell whose they are: {', '.join(alike)}."
 
 
 def row_range(part: MessageBatch) -> str:

@@ -125,11 +125,11 @@ def renderer_for(run: Run) -> type_of_render:
 
 def choose(run: Run, selection: Selection, survey: Survey) -> set[int]:
     """The numbers of the rows to build, among those that can be sent."""
-    if selection.kind == "part":
-        rows = Request.objects.of(selection.part).values_list("row", flat=True)
-        return set(rows.iterator()) & set(survey.numbers)
     taken = taken_rows(run)
     free = [number for number in survey.numbers if number not in taken]
+    if selection.kind == "part":
+        rows = Request.objects.of(selection.part).values_list("row", flat=True)
+        return set(rows.iterator()).intersection(free)
     if selection.kind == "first":
         return set(free[: selection.count])
     if selection.kind == "sample":

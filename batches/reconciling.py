@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from batches.calling import client_for, live_key, remember_account, remember_refusal, why_no_key
 from batches.models import Batch, MessageBatch, Run
@@ -20,7 +20,9 @@ from claude_api import (
     ClaudeError,
     Client,
     InvalidRequest,
+    LineTooLong,
     NotFound,
+    UnreadableLine,
     read_result_line,
     split_jsonl,
 )
@@ -65,7 +67,8 @@ def look(part: MessageBatch, at: datetime) -> None:
     """List what is newer than the remembered head and judge each batch that could be ours."""
     key = live_key(part.workspace, part.api)
     if key is None:
-        part.release(at + NO_KEY_PAUSE, reason=why_no_key(part.workspace, part.api))
+        # The reason stays: it says what a person may have to decide, the key is asked for apart.
+        part.release(at + NO_KEY_PAUSE)
         return
     if key.paused(at):
         part.release(key.paused_until)
@@ -140,7 +143,7 @@ def judge(part: MessageBatch, remotes: list[RemoteBatch], client: Client) -> lis
 
 
 def is_ours(part: MessageBatch, remote: RemoteBatch, client: Client) -> bool | None:
-    """Whether the first result line shows our nonce; None while there is none to read.
+    """Whether the first result line shows our nonce; None while there is none that can be read.
 
     Of a batch that is not ours no more than this line is read, and nothing of it is kept.
     """
@@ -149,11 +152,11 @@ def is_ours(part: MessageBatch, remote: RemoteBatch, client: Client) -> bool | N
     try:
         with client.download_results(remote.id) as chunks:
             first = next(split_jsonl(chunks), None)
-    except NotFound:
+        if first is None:
+            return None
+        return read_result_line(first).custom_id.endswith(f"_{part.nonce}")
+    except (NotFound, LineTooLong, UnreadableLine):
         return None
-    if first is None:
-        return None
-    return read_result_line(first).custom_id.endswith(f"_{part.nonce}")
 
 
 def take(part: MessageBatch, remote: RemoteBatch, why: str) -> bool:
@@ -176,8 +179,9 @@ def keep_looking(part: MessageBatch, candidates: list[dict[str, Any]], at: datet
     """Not proven yet: look again later, and ask a person once looking will not help."""
     listings = part.listings + 1
     waiting_since = part.unknown_at or at
+    watched = at < waiting_since + WATCHED
     undecided = [candidate for candidate in candidates if candidate["ours"] is None]
-    settled = (
+    settled = not watched or (
         not undecided
         and listings >= LEAST_LISTINGS
         and at >= waiting_since + timedelta(seconds=settings.SETTLE_SECONDS)
@@ -185,7 +189,7 @@ def keep_looking(part: MessageBatch, candidates: list[dict[str, Any]], at: datet
     again = at + timedelta(seconds=settings.LISTING_SECONDS)
     with transaction.atomic():
         if not part.release(
-            again if at < waiting_since + WATCHED else None,
+            again if watched else None,
             candidates=candidates,
             listings=listings,
             settled_at=(part.settled_at or at) if settled else None,
@@ -195,7 +199,7 @@ def keep_looking(part: MessageBatch, candidates: list[dict[str, Any]], at: datet
             part.batch.record(
                 "ask",
                 f"Part {part.part} was looked for {listings:,} times: nothing "
-                "of ours is at the API. A person decides.",
+                "at the API is known to be ours. A person decides.",
                 at=at,
                 part=part.part,
             )
@@ -248,14 +252,22 @@ def send_again(part: MessageBatch, at: datetime) -> Run:
         raise CannotResolve(f"Part {part.part} was sent again already.")
     if part.state not in (State.UNKNOWN, *MessageBatch.NOT_SENT):
         raise CannotResolve(f"Part {part.part} is {part.state}: it is not sent a second time.")
-    with transaction.atomic():
-        if part.state == State.UNKNOWN:
-            drop(part)
-        return Run.objects.create(
-            batch_id=part.batch_id,
-            token=f"again-{part.pk}",
-            recipe=part.run.recipe if part.run else {},
-            selection={"kind": "part", "part": part.pk},
-            state=Run.State.QUEUED,
-            due_at=at,
-        )
+    try:
+        with transaction.atomic():
+            if part.state == State.UNKNOWN:
+                drop(part)
+            run = Run.objects.create(
+                batch_id=part.batch_id,
+                token=f"again-{part.pk}",
+                recipe=part.run.recipe if part.run else {},
+                selection={"kind": "part", "part": part.pk},
+                state=Run.State.QUEUED,
+                due_at=at,
+            )
+            part.batch.record("run", f"Part {part.part} is sent again.", at=at, run=run.pk)
+            part.batch.recount()
+    except IntegrityError:
+        raise CannotResolve(
+            f"Part {part.part} waits: another run of this batch is being built. Try again then."
+        ) from None
+    return run
