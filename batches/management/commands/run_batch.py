@@ -21,7 +21,7 @@ from batches.planning import MOST_REQUESTS, Selection
 from batches.problems import Problem
 from batches.recipe import Recipe, check
 from leases.clock import database_now
-from workspaces.models import Workspace
+from leases.models import CRASH_LIMIT
 from workspaces.shell import choose_workspace, ensure_key
 
 EVERY_ROW_SUCCEEDED, SOME_DID_NOT, REFUSED, PERSON_DECIDES, INTERRUPTED = 0, 1, 2, 3, 130
@@ -109,10 +109,7 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         self.options = options
         check_output(options["output"])
-        if options["resume"] is not None:
-            batch = self.resume()
-        else:
-            batch = self.begin()
+        batch = self.begin() if options["resume"] is None else self.resume()
         if options["no_wait"]:
             self.stdout.write(str(batch.pk))
             return
@@ -268,6 +265,8 @@ def read_upload(batch: Batch) -> Upload:
         if not parsing.step(database_now(), batch):
             time.sleep(REST)  # another worker reads it
         upload.refresh_from_db()
+        if upload.crashes >= CRASH_LIMIT:
+            raise CommandError("Reading the file stopped several workers.", returncode=REFUSED)
     return upload
 
 
