@@ -39,6 +39,11 @@ def pill(batch: Batch) -> dict[str, str]:
 
 
 @register.filter
+def rows(batch: Batch) -> str:
+    return f"{batch.rows:,}" if batch.rows else UNKNOWN
+
+
+@register.filter
 def succeeded(batch: Batch) -> str:
     return counted(batch, batch.succeeded)
 
@@ -61,4 +66,4 @@ def parts(batch: Batch) -> str:
 
 def counted(batch: Batch, count: int) -> str:
     """Counts are known only once something was answered: until then nobody knows, not zero."""
-    return f"{count:,}" if batch.final or batch.answered else UNKNOWN
+    return f"{count:,}" if batch.state == State.ENDED or batch.answered else UNKNOWN

@@ -1,0 +1,154 @@
+"""Who gets in where: every route, as everybody. A route that is missing here fails."""
+
+import pytest
+from channels.auth import AuthMiddlewareStack
+from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.routing import URLRouter
+from channels.testing import WebsocketCommunicator
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import get_resolver, include, path, reverse
+
+from config.asgi import application, websocket_routes
+from tests.cast import ROLES, Cast
+from tests.walk import arguments_in, may_connect, routes, session_cookie, socket_names
+from workspaces.access import may_follow
+
+SIGN_IN = 302
+READERS = dict(zip(ROLES, (SIGN_IN, 404, 404, 200, 200, 200), strict=True))
+EVERYBODY = dict.fromkeys(ROLES, 200)
+SIGNED_IN_IS_SENT_ON = dict.fromkeys(ROLES, 302)
+
+# By name of the route: the method, and the status that each role gets.
+EXPECTED: dict[str, dict[str, dict[str, int]]] = {
+    "workspaces:enter": {"GET": SIGNED_IN_IS_SENT_ON},
+    # With one workspace there is nothing to choose; without any, the page says so.
+    "workspaces:index": {"GET": {**SIGNED_IN_IS_SENT_ON, "removed": 200}},
+    "batches:home": {"GET": READERS},
+    "health": {"GET": EVERYBODY},
+    "theme": {"POST": SIGNED_IN_IS_SENT_ON},
+}
+FORMS = {"theme": {"theme": "dark", "next": "/"}}
+# By name of the websocket route: its path, and the roles whose connection is accepted.
+EXPECTED_SOCKETS: dict[str, tuple[str, set[str]]] = {}
+
+ROUTES = dict(routes(get_resolver().url_patterns))
+CASES = [
+    (name, method, role)
+    for name, methods in EXPECTED.items()
+    for method in methods
+    for role in ROLES
+]
+
+
+def test_every_route_is_in_the_table() -> None:
+    assert set(ROUTES) == set(EXPECTED)
+    assert set(socket_names(websocket_routes)) == set(EXPECTED_SOCKETS)
+
+
+@pytest.mark.parametrize(("name", "method", "role"), CASES)
+def test_each_role_gets_what_the_table_says(cast: Cast, name: str, method: str, role: str) -> None:
+    url = reverse(name, kwargs=arguments_in(cast, ROUTES[name], {}))
+    client = cast.client(cast.as_role(role))
+    response = client.generic(
+        method,
+        url,
+        data="&".join(f"{key}={value}" for key, value in FORMS.get(name, {}).items()),
+        content_type="application/x-www-form-urlencoded",
+    )
+    assert response.status_code == EXPECTED[name][method][role]
+    if role == "anonymous" and response.status_code == SIGN_IN:
+        assert response.headers["Location"].startswith("/accounts/login/")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("name", ROUTES)
+def test_nothing_is_changed_without_the_token_of_a_form(cast: Cast, name: str, method: str) -> None:
+    url = reverse(name, kwargs=arguments_in(cast, ROUTES[name], {}))
+    client = cast.client(cast.alice, enforce_csrf_checks=True)
+    assert client.generic(method, url).status_code == 403
+
+
+def test_the_walk_finds_nested_routes_and_leaves_the_prefixes_out() -> None:
+    def view() -> None: ...
+
+    rows = ([path("rows/<int:number>/", view, name="row")], "rows")
+    patterns = [
+        path("w/<slug:slug>/", include(rows)),
+        path("admin/", include(([path("x/", view, name="x")], "admin"))),
+        path("unnamed/", view),
+    ]
+    assert dict(routes(patterns)) == {"rows:row": {"slug", "number"}, "unnamed/": set()}
+
+
+@pytest.mark.parametrize("role", ["stranger", "removed", "viewer", "member", "owner"])
+def test_the_admin_site_is_not_there_for_anybody_but_superusers(cast: Cast, role: str) -> None:
+    response = cast.client(cast.as_role(role)).get("/admin/", follow=True)
+    assert response.status_code == 404
+
+
+def test_the_admin_site_signs_in_where_everybody_does(db: None) -> None:
+    response = Client().get("/admin/", follow=True)
+    assert response.redirect_chain[-1][0] == "/accounts/login/?next=/admin/"
+
+
+def test_a_superuser_administers_but_is_in_no_workspace(cast: Cast) -> None:
+    boss = User.objects.create_superuser("boss")
+    client = cast.client(boss)
+    pages = ("", "auth/user/", "workspaces/workspace/", "workspaces/membership/", "batches/batch/")
+    assert {client.get(f"/admin/{page}").status_code for page in pages} == {200}
+    assert client.get("/admin/batches/batch/add/").status_code == 403
+    assert client.get("/admin/workspaces/apikey/").status_code == 404
+    assert client.get("/admin/workspaces/event/").status_code == 404
+    assert client.get("/w/acme/").status_code == 404
+
+
+@pytest.mark.parametrize("page", ["email/", "password/change/", "2fa/", "2fa/totp/activate/"])
+def test_the_pages_of_an_account_want_a_sign_in(db: None, page: str) -> None:
+    response = Client().get(f"/accounts/{page}")
+    assert response.status_code == 302
+    assert response.headers["Location"].startswith("/accounts/login/")
+
+
+class Follower(AsyncWebsocketConsumer):
+    """Stands for a consumer of ours in the proof that the walk tells roles apart."""
+
+    async def connect(self) -> None:
+        slug = self.scope["url_route"]["kwargs"]["slug"]
+        if await may_follow(self.scope["user"], slug):
+            await self.accept()
+        else:
+            await self.close(code=4404)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_the_walk_tells_who_may_follow_a_socket(cast: Cast) -> None:
+    router = URLRouter([path("w/<slug:slug>/live/", Follower.as_asgi(), name="live")])
+    served = AuthMiddlewareStack(router)
+    accepted = {
+        role for role in ROLES if await may_connect(served, "w/acme/live/", cast.as_role(role))
+    }
+    assert accepted == {"viewer", "member", "owner"}
+    assert not await may_connect(served, "w/other/live/", cast.alice)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_each_role_follows_the_sockets_that_the_table_says(cast: Cast) -> None:
+    for place, roles in EXPECTED_SOCKETS.values():
+        for role in ROLES:
+            assert await may_connect(application, place, cast.as_role(role)) == (role in roles)
+    assert not await may_connect(application, "/no/such/socket/", cast.alice)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("origin", [b"http://evil.example", b"null", b"http://sub.localhost", None])
+async def test_another_site_opens_no_socket(cast: Cast, origin: bytes | None) -> None:
+    headers = [(b"cookie", await session_cookie(cast.alice))]
+    if origin is not None:
+        headers.append((b"origin", origin))
+    socket = WebsocketCommunicator(application, "/no/such/socket/", headers=headers)
+    accepted, code = await socket.connect()
+    await socket.disconnect()
+    # 4404 would be the answer of a route: it was refused before any was looked for.
+    assert not accepted
+    assert code != 4404
