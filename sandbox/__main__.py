@@ -19,6 +19,7 @@ from sandbox.scopes import MOST, Scopes, Settings
 from sandbox.server import application
 
 PARENT = "SLUICE_PARENT"
+LOCK = ".lock"  # no scope can have this name
 PARENT_LOOK = 0.5
 SHUTDOWN_SECONDS = 0.5
 
@@ -32,7 +33,7 @@ def main() -> None:
     )
     settings = Settings(options.batch_seconds, options.token_rate, options.failure_rate)
     with _data_directory(options.data) as directory:
-        asyncio.run(serve(options.host, options.port, Scopes(directory, settings)))
+        asyncio.run(serve(options.host, options.port, Scopes(directory, settings), _parent()))
 
 
 def _options() -> argparse.Namespace:
@@ -88,7 +89,7 @@ def _data_directory(wanted: Path | None) -> Iterator[Path]:
             yield Path(name)
         return
     wanted.mkdir(parents=True, exist_ok=True)
-    with (wanted / "lock").open("w") as lock:
+    with (wanted / LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -96,7 +97,17 @@ def _data_directory(wanted: Path | None) -> Iterator[Path]:
         yield wanted
 
 
-async def serve(host: str, port: int, scopes: Scopes) -> None:
+def _parent() -> int | None:
+    """Whoever starts a sandbox and names itself in SLUICE_PARENT leaves no orphan behind."""
+    text = os.environ.get(PARENT)
+    if not text:
+        return None
+    if not text.isdecimal():
+        sys.exit(f"{PARENT} is {text!r}, not the id of a process: unset it")
+    return int(text)
+
+
+async def serve(host: str, port: int, scopes: Scopes, parent: int | None = None) -> None:
     """Serves until a signal comes or the parent is gone; open streams are cut then."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -111,9 +122,10 @@ async def serve(host: str, port: int, scopes: Scopes) -> None:
     await runner.setup()
     try:
         await _listen(runner, host, port)
-        watcher = asyncio.create_task(_watch_parent(stop))
-        await stop.wait()
-        watcher.cancel()
+        if parent is None:
+            await stop.wait()
+        else:
+            await _watch_parent(parent, stop)
     finally:
         await runner.cleanup()
 
@@ -127,13 +139,11 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
     print(f"sandbox ready on http://{address}:{runner.addresses[0][1]}", flush=True)
 
 
-async def _watch_parent(stop: asyncio.Event) -> None:
-    """Whoever starts a sandbox and names itself in SLUICE_PARENT leaves no orphan behind."""
-    parent = os.environ.get(PARENT)
-    while parent is not None and not stop.is_set():
+async def _watch_parent(parent: int, stop: asyncio.Event) -> None:
+    while not stop.is_set():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), PARENT_LOOK)
-        if os.getppid() != int(parent):
+        if os.getppid() != parent:
             stop.set()
 
 

@@ -15,7 +15,6 @@ from sandbox.models import Model
 from sandbox.schemas import Maker
 from sandbox.tokens import cut, estimate
 
-CUT_OFF_TOKENS = 8
 PER_CALL = 20
 THOUGHT = (
     "The request is about {about}. I should look at what is asked, keep to the form that is "
@@ -41,8 +40,10 @@ def answer(body: dict[str, Any], model: Model, failure: str | None = None) -> An
     if failure == "refusal":
         details = {"type": "refusal", "category": None, "explanation": REFUSED}
         return Answer(stop_reason="refusal", stop_details=details)
-    limit = min(body["max_tokens"], CUT_OFF_TOKENS) if failure else body["max_tokens"]
-    return _Composer(body, model, limit).compose()
+    whole = _Composer(body, model, body["max_tokens"]).compose()
+    if failure == "cut_off":
+        return _Composer(body, model, whole.output_tokens // 2).compose()
+    return whole
 
 
 class _Composer:

@@ -8,19 +8,18 @@ from typing import Any
 
 import msgspec
 
-from sandbox.conversation import check_messages
+from sandbox.conversation import NEWER_VERSION, check_messages
 from sandbox.errors import ApiError, invalid, not_found
 from sandbox.models import Model, find_model
 from sandbox.usage import count_input
 
-NEWER_VERSION = "2026-10-21"
 SAMPLING = ("temperature", "top_p", "top_k")
 COUNTED = {
     "model", "messages", "system", "tools", "tool_choice", "thinking", "output_config",
     "cache_control", "speed",
 }  # fmt: skip
 BETA = {
-    "betas", "compaction", "container", "context_management", "mcp_servers", "fallbacks",
+    "compaction", "container", "context_management", "mcp_servers", "fallbacks",
     "fallback_credit_token", "thread", "billing_policy", "user_profile_id",
 }  # fmt: skip
 KNOWN = COUNTED | BETA | {

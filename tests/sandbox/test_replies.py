@@ -136,6 +136,15 @@ def test_a_schema_that_contains_itself_ends() -> None:
     assert "next" in Maker(node, ["word"], Random(1)).value()
 
 
+@pytest.mark.parametrize("prompt", ["Answer yes or no", "Tell me a story", "Describe it"])
+def test_a_failure_always_shows(prompt: str) -> None:
+    model = find_model("claude-haiku-4-5")
+    assert model is not None
+    assert answer(body(prompt), model, "cut_off").stop_reason == "max_tokens"
+    refused = answer(body(prompt), model, "refusal")
+    assert (refused.content, refused.stop_reason) == ([], "refusal")
+
+
 def test_tokens_are_cut_as_they_are_counted() -> None:
     text = "Kürze 海と港 abc " * 20
     for limit in range(1, estimate(text) + 2):
