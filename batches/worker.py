@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 
 from django.db import DatabaseError, close_old_connections, connection
 
@@ -86,7 +87,7 @@ def on_duty() -> Iterator[None]:
     """
     for leased in (ApiKey, Upload, Run, MessageBatch):
         leased.objects.free_abandoned(database_now())
-    name = {"host": socket.gethostname(), "pid": os.getpid()}
+    name: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid()}
     finished = threading.Event()
     thread = threading.Thread(target=_keep_seen, args=(name, finished), name="seen")
     thread.start()
@@ -98,7 +99,7 @@ def on_duty() -> Iterator[None]:
         Worker.objects.filter(**name).delete()
 
 
-def _keep_seen(name: dict[str, str | int], finished: threading.Event) -> None:
+def _keep_seen(name: dict[str, Any], finished: threading.Event) -> None:
     try:
         while not finished.is_set():
             try:

@@ -7,7 +7,7 @@ was given, so a worker that slept past its lease finds that it may no longer wri
 import os
 import socket
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from django.db import models
 from django.db.models import Case, F, Q, When
@@ -90,7 +90,7 @@ class Lease(models.Model):
     crashes = models.PositiveSmallIntegerField(default=0)
     due_at = models.DateTimeField(null=True, blank=True)
 
-    objects: Any = LeaseQuerySet.as_manager()
+    objects: ClassVar[Any] = LeaseQuerySet.as_manager()
 
     class Meta:
         abstract = True

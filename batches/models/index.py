@@ -16,7 +16,7 @@ POSITION_BITS = 17
 CHUNK = 2_000
 
 
-class IndexQuerySet(models.QuerySet):
+class IndexQuerySet(models.QuerySet[Any]):
     def of(self, message_batch_id: int) -> Self:
         first = message_batch_id << POSITION_BITS
         return self.filter(pk__gte=first, pk__lt=first + (1 << POSITION_BITS))
