@@ -81,16 +81,21 @@ def build(run: Run, renewal: Renewal, at: datetime) -> None:
     rows = render_chosen(run, chosen)
     write_left_out(run, survey)
     parts = [
-        write_part(create_part(run, number, again), islice(rows, size), renewal)
+        write_part(create_part(run, number, again, renewal), islice(rows, size), renewal)
         for number, size in enumerate(sizes, again.part if again else next_number(run))
     ]
     queue(run, parts, survey, at)
 
 
 def discard_unfinished(run: Run) -> None:
-    """Remove what a builder left that died: its parts are written anew from the start."""
-    for part in run.message_batches.filter(state=MessageBatch.State.BUILDING):
+    """Remove what a builder left that died, or whose Run was canceled; parts are written anew.
+
+    A Batch has one queued Run at most: what is `building` in it is nobody else's.
+    """
+    for part in run.batch.message_batches.filter(state=MessageBatch.State.BUILDING):
         Request.objects.delete_part(part.pk)
+        if archive.requests(part.pk, 0).parent.exists():
+            archive.delete("message_batches", part.pk)
         part.delete()
 
 
@@ -182,15 +187,19 @@ def next_number(run: Run) -> int:
     return (run.batch.message_batches.aggregate(last=Max("part"))["last"] or 0) + 1
 
 
-def create_part(run: Run, number: int, again: MessageBatch | None) -> MessageBatch:
-    return MessageBatch.objects.create(
-        workspace_id=run.batch.workspace_id,
-        batch_id=run.batch_id,
-        run=run,
-        part=number,
-        replaces=again,
-        requests_fence=run.fence,
-    )
+def create_part(
+    run: Run, number: int, again: MessageBatch | None, renewal: Renewal
+) -> MessageBatch:
+    with transaction.atomic():
+        renewal.check()
+        return MessageBatch.objects.create(
+            workspace_id=run.batch.workspace_id,
+            batch_id=run.batch_id,
+            run=run,
+            part=number,
+            replaces=again,
+            requests_fence=run.fence,
+        )
 
 
 def write_part(

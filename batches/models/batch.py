@@ -138,12 +138,14 @@ class Batch(models.Model):
         replaced = {part.replaces_id for part in parts if part.replaces_id}
         current = [part for part in parts if part.pk not in replaced]
         open_parts = [part for part in current if part.state in part.OPEN]
+        # Results of an open part count as answered already: of an incomplete one, and of one
+        # that is being indexed while another part changes.
+        collecting = {"submitted", "incomplete"}
         partly = sum(
-            Result.objects.of(part.pk).count()
-            for part in open_parts
-            if part.state == part.State.INCOMPLETE
+            Result.objects.of(part.pk).count() for part in open_parts if part.state in collecting
         )
-        self.not_sent = sum(part.size for part in current if part.state in part.NOT_SENT)
+        not_sent = [part for part in current if part.state in part.NOT_SENT]
+        self.not_sent = sum(part.size - part.chosen_again(parts) for part in not_sent)
         self.sent = self.answered + sum(part.size for part in open_parts) - partly
         self.tokens = {name: sum(part.tokens.get(name, 0) for part in parts) for name in TOKENS}
         self.parts = len(current)

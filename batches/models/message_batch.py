@@ -2,13 +2,13 @@
 
 import secrets
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from django.db import models, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from batches.models.batch import Batch, Run
-from batches.models.index import POSITION_BITS
+from batches.models.index import POSITION_BITS, Request
 from claude_api import MessageBatch as RemoteBatch
 from leases.models import Lease, LeaseQuerySet
 from workspaces.models import Workspace
@@ -104,7 +104,7 @@ class MessageBatch(Lease):
     cancel_initiated_at = models.DateTimeField(null=True, blank=True)
     results_url = models.TextField(null=True, blank=True)
 
-    objects = MessageBatchQuerySet.as_manager()
+    objects: ClassVar[Any] = MessageBatchQuerySet.as_manager()
 
     class Meta(Lease.Meta):
         verbose_name_plural = "message batches"
@@ -142,6 +142,17 @@ class MessageBatch(Lease):
             "cancel_initiated_at": remote.cancel_initiated_at,
             "results_url": remote.results_url,
         }
+
+    def chosen_again(self, parts: "list[MessageBatch]") -> int:
+        """How many of its rows a later Run has put into one of `parts`."""
+        later = [part.pk for part in parts if part.pk > self.pk and part.run_id != self.run_id]
+        if not later:
+            return 0
+        ranges = Q()
+        for pk in later:
+            ranges |= Q(pk__gte=pk << POSITION_BITS, pk__lt=(pk + 1) << POSITION_BITS)
+        again = Request.objects.filter(ranges, batch_id=self.batch_id, row=OuterRef("row"))
+        return Request.objects.of(self.pk).filter(Exists(again)).count()
 
     def request_ids(self) -> range:
         first = self.pk << POSITION_BITS

@@ -1,5 +1,6 @@
 import json
 from datetime import timedelta
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -179,7 +180,7 @@ def test_rate_limit_without_retry_after_pauses_longer_each_time(api, key, part):
     key.refresh_from_db()
     assert (part.state, key.paused_until) == ("queued", None)
     assert pauses[0] < timedelta(seconds=6)
-    assert all(later > pause for pause, later in zip(pauses, pauses[1:], strict=False))
+    assert all(later > pause for pause, later in pairwise(pauses))
 
 
 UNKNOWN = {
