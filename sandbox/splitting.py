@@ -6,10 +6,13 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from sandbox.errors import invalid
+from sandbox.errors import TooLargeError, invalid
 
 BLOCK = 1 << 20
 SKELETON_LIMIT = 16 << 20
+# A message request has at most 32 MB. What the API does with a larger one in a batch is not
+# documented; here the create is refused, for it bounds what must be held in memory.
+ELEMENT_LIMIT = 32 << 20
 # Everything that is not a bracket: whole strings (a bracket inside one is text), and the rest.
 RUN = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
 REQUESTS_KEY = re.compile(rb'"requests"\s*:\s*\Z')
@@ -82,8 +85,10 @@ class Splitter:
         return self.position if self.start is None else self.start
 
     def _read(self, size: int) -> bool:
-        block = self.body.read(size)
         kept = self._from()
+        if len(self.buffer) - kept > ELEMENT_LIMIT:
+            raise TooLargeError
+        block = self.body.read(size)
         self.buffer = self.buffer[kept:] + block
         self.position -= kept
         if self.start is not None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox import splitting
-from sandbox.errors import ApiError
+from sandbox.errors import ApiError, TooLargeError
 from sandbox.splitting import Splitter, decode
 
 TEXT = st.text(alphabet=st.sampled_from('ab"\\{}[]:, \n\u2028中requests'), max_size=12)
@@ -64,6 +64,12 @@ def test_a_string_far_longer_than_a_block() -> None:
     text = "中\\n" * (splitting.BLOCK // 2)
     elements, _ = split(json.dumps({"requests": [{"text": text}]}).encode())
     assert elements == [{"text": text}]
+
+
+def test_one_request_is_no_longer_than_a_message_may_be() -> None:
+    body = b'{"requests": [{"text": "' + b"x" * (splitting.ELEMENT_LIMIT + splitting.BLOCK)
+    with pytest.raises(TooLargeError):
+        split(body)
 
 
 def test_what_stands_around_the_requests_is_bounded() -> None:
