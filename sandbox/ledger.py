@@ -22,7 +22,7 @@ class Entry(msgspec.Struct, omit_defaults=True):
     custom_ids: list[str] | None = None
 
 
-class Brief(msgspec.Struct, omit_defaults=True):
+class Summary(msgspec.Struct, omit_defaults=True):
     """The same line without its custom_ids, which may be a hundred thousand."""
 
     kind: str
@@ -46,12 +46,12 @@ class Ledger:
     def read(self, custom_ids: bool = True) -> dict[str, list[dict[str, Any]]]:
         """Entries by kind, oldest first."""
         grouped: dict[str, list[dict[str, Any]]] = {name: [] for name in KINDS.values()}
-        for entry in self._entries(Entry if custom_ids else Brief):
+        for entry in self._entries(Entry if custom_ids else Summary):
             fields: dict[str, Any] = msgspec.to_builtins(entry)
             grouped[KINDS[fields.pop("kind")]].append(fields)
         return grouped
 
-    def _entries(self, shape: type[Entry] | type[Brief]) -> Iterator[Entry | Brief]:
+    def _entries(self, shape: type[Entry] | type[Summary]) -> Iterator[Entry | Summary]:
         if not self.path.exists():
             return
         decoder = msgspec.json.Decoder(shape)
