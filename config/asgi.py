@@ -17,12 +17,13 @@ from serving.orphan import watch_parent  # noqa: E402
 from serving.websockets import refuse  # noqa: E402
 
 websocket_routes: list[URLPattern] = []
+unknown = re_path("", refuse)  # type: ignore[arg-type]
 
 application = ProtocolTypeRouter(
     {
         "http": pages,
         "websocket": AllowedHostsOriginValidator(
-            AuthMiddlewareStack(URLRouter([*websocket_routes, re_path("", refuse)]))
+            AuthMiddlewareStack(URLRouter([*websocket_routes, unknown]))
         ),
     }
 )

@@ -38,8 +38,10 @@ def read_url(name: str, default: str) -> str:
     """An address that a key may be sent to: https, or plain http on this machine only."""
     text = read_text(name, default).rstrip("/")
     if text and not is_sound_url(text):
+        # What stands before an @ may be a password.
+        shown = f"…{text[text.rindex('@') :]}" if "@" in text else text
         raise ImproperlyConfigured(
-            f"{name} is {text!r}: write https://HOST, or http:// with a loopback address, "
+            f"{name} is {shown!r}: write https://HOST, or http:// with a loopback address, "
             "without user, query or fragment."
         )
     return text

@@ -11,6 +11,14 @@ def redact(text: str) -> str:
     return KEY.sub(MASK, text)
 
 
+def message_of(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError, KeyError):
+        # Logging would complain on stderr, with the arguments in clear.
+        return f"{record.msg} {record.args!r}"
+
+
 class RedactKeys(logging.Filter):
     """Masks keys in the message, its arguments, the traceback and the stack of a record.
 
@@ -18,7 +26,7 @@ class RedactKeys(logging.Filter):
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = redact(record.getMessage()), None
+        record.msg, record.args = redact(message_of(record)), None
         if record.exc_info and not record.exc_text:
             record.exc_text = logging.Formatter().formatException(record.exc_info)
         if record.exc_text:

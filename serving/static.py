@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from whitenoise.middleware import WhiteNoiseMiddleware
+from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-untyped]
 
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):

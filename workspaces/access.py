@@ -30,14 +30,14 @@ def may(membership: Membership, role: str) -> bool:
 
 def find_membership(user: "User | AnonymousUser", slug: str) -> Membership | None:
     """Read anew each time, so that a removed person or a closed account is out at once."""
-    if not user.is_authenticated:
-        return None
     return memberships_of(user).filter(workspace__slug=slug).first()
 
 
 def memberships_of(user: "User | AnonymousUser") -> QuerySet[Membership]:
     """Where the person is in, by the names of the workspaces."""
-    rows = Membership.objects.filter(user_id=user.pk, user__is_active=True)
+    if not user.is_authenticated:
+        return Membership.objects.none()
+    rows = Membership.objects.filter(user=user, user__is_active=True)
     return rows.select_related("workspace").order_by("workspace__name", "pk")
 
 
@@ -54,9 +54,7 @@ def workspace_for(request: HttpRequest, slug: str, *, at: datetime | None = None
     return membership.workspace
 
 
-def require(
-    request: HttpRequest, slug: str, role: str, *, at: datetime | None = None
-) -> Workspace:
+def require(request: HttpRequest, slug: str, role: str, *, at: datetime | None = None) -> Workspace:
     """The workspace, for those who may do what `role` may; Http404 or PermissionDenied."""
     workspace = workspace_for(request, slug, at=at)
     if not may(request.membership, role):  # type: ignore[attr-defined]

@@ -28,7 +28,8 @@ def look(batch: Batch) -> tuple[str, str]:
         return "canceled", "gray"
     if batch.succeeded == 0:
         return "refused", "red"
-    return ("partly", "amber") if not_succeeded_count(batch) else ("done", "green")
+    short = not_succeeded_count(batch) + batch.not_sent + batch.left_out
+    return ("partly", "amber") if short else ("done", "green")
 
 
 @register.inclusion_tag("batches/pill.html")
