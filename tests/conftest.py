@@ -48,7 +48,7 @@ import django  # noqa: E402
 
 django.setup()
 
-pytest_plugins = ["tests.cast", "tests.processes"]
+pytest_plugins = ["tests.processes", "tests.browser", "tests.cast"]
 PACKAGE = re.compile(r"needs the Debian package (\S+)")
 missing_packages: set[str] = set()
 

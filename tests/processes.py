@@ -2,11 +2,14 @@
 
 import os
 import re
+import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,25 +17,28 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+# The last line of a run names the packages of these skips.
+NEEDS = "needs the Debian package {}"
 READY = re.compile(r"sandbox ready on (http://\S+)")
-
-
-def skip_without(package: str, *programs: str | Path) -> None:
-    """Skip, naming the Debian package, unless all the programs are there."""
-    if not programs or not all(Path(program).exists() for program in programs):
-        pytest.skip(f"needs the Debian package {package}")
 
 
 @contextmanager
 def running(
-    *command: str, log: Path, environment: dict[str, str] | None = None
+    *command: str, log: Path, environment: Mapping[str, str] | None = None, cwd: Path = ROOT
 ) -> Iterator[subprocess.Popen]:
-    """A program whose output goes to `log`; ended politely, then not."""
+    """A program whose output goes to `log`; ended politely, then not.
+
+    It knows that it belongs to the tests, so that even a killed run leaves nothing behind.
+    """
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
-            cwd=ROOT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
+            cwd=cwd,
+            env={
+                **(os.environ if environment is None else environment),
+                "PYTHONUNBUFFERED": "1",
+                "SLUICE_PARENT": str(os.getpid()),
+            },
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -65,6 +71,39 @@ def wait_for_line(process: subprocess.Popen, log: Path, pattern: re.Pattern[str]
     raise AssertionError(f"no {pattern.pattern!r} from {process.args}:\n{log.read_text()}")
 
 
+def wait_until(is_true: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_true():
+        assert time.monotonic() < deadline, f"waited for {seconds} s"
+        time.sleep(0.05)
+
+
+def parents() -> dict[int, int]:
+    """The parent of every process of this machine."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if fields[0] != "Z":
+            found[int(path.parent.name)] = int(fields[1])
+    return found
+
+
+def descendants(pid: int) -> set[int]:
+    known, generation = parents(), {pid}
+    found: set[int] = set()
+    while generation := {child for child, parent in known.items() if parent in generation}:
+        found |= generation
+    return found
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @dataclass
 class Sandbox:
     url: str
@@ -78,11 +117,25 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     log = directory / "log"
     options = ["--port", "0", "--batch-seconds", "0.5", "--token-rate", "0"]
     command = [sys.executable, "-m", "sandbox", *options, "--data", str(directory / "data")]
-    environment = {"SLUICE_PARENT": str(os.getpid())}
-    with running(*command, log=log, environment=environment) as process:
+    with running(*command, log=log) as process:
         url = wait_for_line(process, log, READY)[1]
         yield Sandbox(url, process)
         assert process.poll() is None, f"the sandbox died:\n{log.read_text()}"
         with urllib.request.urlopen(f"{url}/_sandbox/health", timeout=5) as reply:
             assert reply.status == 200
         assert end(process) == 0, f"the sandbox did not end cleanly:\n{log.read_text()}"
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis that keeps nothing, on a socket of its own."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip(NEEDS.format("redis-server"))
+    # A socket's path has to be short.
+    with tempfile.TemporaryDirectory(prefix="redis-") as name:
+        path, log = f"{name}/socket", tmp_path_factory.mktemp("redis") / "log"
+        options = ["--port", "0", "--unixsocket", path, "--save", "", "--appendonly", "no"]
+        with running(program, *options, "--dir", name, log=log) as process:
+            wait_for_line(process, log, re.compile("ready to accept connections"))
+            yield f"unix://{path}"
