@@ -11,9 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "reviews.csv"
 OUTPUT = ROOT / "data" / "reviews-answered.csv"
-PROMPT = (
-    "Is this review positive, negative or mixed? Answer with one of these words.\n\n{{review}}"
-)
+PROMPT = "Classify this review as one of: positive, negative, mixed.\n\n{{review}}"
 MODEL = "claude-haiku-4-5"
 # run_batch ends with 1 when some rows were left out or failed: the example means to show that.
 SHOWN = (0, 1)
@@ -38,8 +36,9 @@ def main() -> int:
 
 def batch() -> list[str]:
     OUTPUT.parent.mkdir(mode=0o700, exist_ok=True)
-    options = ["--model", MODEL, "--prompt", PROMPT, "--max-tokens", "200", "--leave-out"]
-    return ["run_batch", str(EXAMPLE), *options, "--output", str(OUTPUT)]
+    request = ["--model", MODEL, "--prompt", PROMPT, "--max-tokens", "200"]
+    rows = ["--id-column", "id", "--leave-out"]
+    return ["run_batch", str(EXAMPLE), *request, *rows, "--output", str(OUTPUT)]
 
 
 def manage(environment: dict[str, str], *arguments: str) -> int:
