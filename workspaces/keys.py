@@ -78,7 +78,8 @@ def rotate_keys() -> Rotation:
     off anywhere, the next call goes on.
     """
     rotation = Rotation()
-    for key in ApiKey.objects.select_related("workspace").order_by("pk").iterator():
+    # A list, for a cursor left open while writing would fail on SQLite as soon as others write.
+    for key in list(ApiKey.objects.select_related("workspace").order_by("pk")):
         try:
             rotate(key, rotation)
         except encryption.SecretUnreadable as error:

@@ -1,10 +1,13 @@
+from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
+from threading import Barrier
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db import connection
 
-from tests.cast import Cast
+from tests.cast import Cast, gather
 from workspaces.models import Event, Membership, Workspace
 from workspaces.people import LastOwner, set_role
 
@@ -56,6 +59,27 @@ def test_the_last_owner_stays_one(cast: Cast) -> None:
     User.objects.filter(username="bob").update(is_active=False)
     with pytest.raises(LastOwner):
         set_role(cast.workspace, cast.alice, "viewer")
+
+
+@pytest.mark.both_databases
+@pytest.mark.django_db(transaction=True)
+def test_two_owners_who_step_back_at_once_leave_one(transactional_db: None) -> None:
+    cast = gather()
+    set_role(cast.workspace, cast.bob, "owner")
+    barrier = Barrier(2)
+
+    def step_back(user: User) -> str:
+        barrier.wait()
+        try:
+            return set_role(cast.workspace, user, "viewer").role
+        except LastOwner:
+            return "owner"
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(step_back, [cast.alice, cast.bob])) == ["owner", "viewer"]
+    assert cast.workspace.memberships.filter(role="owner").count() == 1
 
 
 def test_bad_input_is_refused(cast: Cast) -> None:

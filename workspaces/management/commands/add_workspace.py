@@ -13,9 +13,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name")
-        parser.add_argument(
-            "--slug", default="", help="made from the name if left out"
-        )
+        parser.add_argument("--slug", default="", help="made from the name if left out")
 
     def handle(self, *, name: str, slug: str, **options: Any) -> None:
         name = name.strip()
