@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.db import transaction
+from django.db.models import F, Q
 
 from batches.calling import client_for, live_key, remember_refusal, why_no_key
 from batches.models import Batch, MessageBatch, Run
@@ -22,19 +23,27 @@ if TYPE_CHECKING:
 
 State = MessageBatch.State
 PAUSE = timedelta(seconds=30)
+NOT_SENT = "Canceled before it was sent."
 
 
 def request_cancel(batch: Batch, at: datetime, actor: "User | None" = None) -> int:
     """Write down that a Batch is to be cancelled; the number of parts that this concerns."""
     with transaction.atomic():
-        runs = batch.runs.filter(state=Run.State.QUEUED)
-        runs.update(state=Run.State.REFUSED, reason="Canceled before it was built.", due_at=None)
+        # The fence moves on, so that a builder at work can neither queue nor write any more.
+        batch.runs.filter(state=Run.State.QUEUED).update(
+            state=Run.State.REFUSED,
+            reason="Canceled before it was built.",
+            fence=F("fence") + 1,
+            owner="",
+            lease_until=None,
+            due_at=None,
+        )
         parts = batch.message_batches.filter(state__in=MessageBatch.OPEN, cancel_requested_at=None)
         count = parts.exclude(processing_status="ended").update(cancel_requested_at=at, due_at=at)
         dropped = batch.message_batches.filter(
             state=State.QUEUED, cancel_requested_at__isnull=False
         )
-        dropped.update(state=State.DROPPED, due_at=None, reason="Canceled before it was sent.")
+        dropped.update(state=State.DROPPED, due_at=None, reason=NOT_SENT)
         if count:
             batch.record(
                 "cancel", f"{count:,} parts that have not ended are canceled.", actor=actor
@@ -44,18 +53,37 @@ def request_cancel(batch: Batch, at: datetime, actor: "User | None" = None) -> i
 
 
 def step(at: datetime, only: Batch | None = None) -> bool:
-    """Tell the API of one part that is to be cancelled; True if there was one."""
-    parts = MessageBatch.objects.watched().filter(
-        cancel_requested_at__isnull=False, cancel_initiated_at=None
-    )
+    """Tell the API of one part that is to be cancelled; True if there was one.
+
+    One that was being sent when it was cancelled, and was not created, is dropped here.
+    """
+    at_the_api = Q(state=State.SUBMITTED) & ~Q(processing_status="ended")
+    parts = MessageBatch.objects.filter(
+        at_the_api | Q(state=State.QUEUED), cancel_requested_at__isnull=False
+    ).filter(cancel_initiated_at=None)
     if only is not None:
         parts = parts.filter(batch=only)
     part = parts.claim(owner_name(), at)
     if part is None:
         return False
     with renewing(part):
-        cancel(part, at)
+        if part.state == State.QUEUED:
+            drop(part)
+        else:
+            cancel(part, at)
     return True
+
+
+def drop(part: MessageBatch) -> None:
+    part.move(
+        State.DROPPED,
+        event=f"Part {part.part} was canceled before it was sent.",
+        owner="",
+        lease_until=None,
+        crashes=0,
+        due_at=None,
+        reason=NOT_SENT,
+    )
 
 
 def cancel(part: MessageBatch, at: datetime) -> None:

@@ -1,0 +1,207 @@
+import pytest
+
+from batches import building, cancelling, collecting, polling, reconciling, submitting
+from batches.cancelling import request_cancel
+from batches.models import MessageBatch, Run
+from leases.models import LEASE
+from leases.renewing import LeaseLost, Renewal
+from tests.batches.stage import HOUR, MINUTE, body_of, make_batch, make_part, now, remote
+from tests.scripted_api import BATCHES, Reply, page, refusal
+from workspaces.models import Event
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
+
+
+@pytest.fixture
+def batch(workspace):
+    return make_batch(workspace, "abc")
+
+
+def make_sent(batch, **fields):
+    mirrored = {"processing_status": "in_progress", "processing": 5, "created_at": now()}
+    return make_part(
+        batch, state="submitted", **{"message_batch_id": "msgbatch_1", **mirrored, **fields}
+    )
+
+
+def test_it_works(at_sandbox, batch):
+    """Submitted, cancelled, ended, collected: what was paid is kept."""
+    at_sandbox.change(batch_seconds=1_000)
+    part = make_part(batch, 60)
+    assert submitting.step(now())
+    at_sandbox.change(clock_offset=500)
+    assert request_cancel(batch, now()) == 1
+    batch.refresh_from_db()
+    assert batch.state == "canceling"
+    assert cancelling.step(now())
+    part.refresh_from_db()
+    assert part.processing_status in ("canceling", "ended")
+    assert part.cancel_initiated_at is not None
+    assert not cancelling.step(now() + HOUR)
+    at_sandbox.change(clock_offset=2_000)
+    assert polling.step(now() + HOUR)
+    assert collecting.step(now() + HOUR)
+    batch.refresh_from_db()
+    assert (batch.state, batch.sent) == ("ended", 60)
+    assert batch.canceled > 0
+    assert batch.succeeded + batch.canceled == 60
+    assert len(at_sandbox.ledger()["cancels"]) == 1
+
+
+def test_queued_parts_are_dropped_on_the_spot(api, batch):
+    part = make_part(batch)
+    request_cancel(batch, now())
+    part.refresh_from_db()
+    batch.refresh_from_db()
+    assert (part.state, part.reason) == ("dropped", "Canceled before it was sent.")
+    assert (batch.state, batch.not_sent, batch.sent) == ("ended", 5, 0)
+    assert not submitting.step(now() + HOUR)
+    assert not cancelling.step(now() + HOUR)
+    assert api.connections == 0
+
+
+def test_unknown_part_is_cancelled_once_it_is_found(at_sandbox, batch):
+    part = make_part(batch, state="unknown", unknown_at=now(), sent_at=now())
+    at_sandbox.change(batch_seconds=1_000)
+    id = at_sandbox.create(body_of(part))
+    assert request_cancel(batch, now()) == 1
+    assert not cancelling.step(now())
+    reconciling.adopt(MessageBatch.objects.get(), id)
+    assert cancelling.step(now())
+    assert [cancel["id"] for cancel in at_sandbox.ledger()["cancels"]] == [id]
+
+
+def test_part_that_is_being_sent_is_cancelled_once_it_is_there(api, batch):
+    def cancel_meanwhile(request):
+        request_cancel(batch, now())
+        return Reply(remote("msgbatch_1"))
+
+    part = make_part(batch)
+    api.plan("GET", BATCHES, page())
+    api.plan("POST", BATCHES, cancel_meanwhile)
+    assert submitting.step(now())
+    part.refresh_from_db()
+    assert (part.state, part.cancel_requested_at is None) == ("submitted", False)
+    canceled = remote("msgbatch_1", status="canceling")
+    api.plan("POST", f"{BATCHES}/msgbatch_1/cancel", Reply(canceled))
+    assert cancelling.step(now() + MINUTE)
+    part.refresh_from_db()
+    assert part.processing_status == "canceling"
+
+
+def test_part_that_could_not_be_sent_meanwhile_is_dropped(api, batch):
+    def cancel_meanwhile(request):
+        request_cancel(batch, now())
+        return refusal(429, "rate_limit_error", "Slow down.")
+
+    part = make_part(batch)
+    api.plan("GET", BATCHES, page())
+    api.plan("POST", BATCHES, cancel_meanwhile)
+    assert submitting.step(now())
+    assert not submitting.step(now() + HOUR)
+    assert cancelling.step(now() + HOUR)
+    part.refresh_from_db()
+    batch.refresh_from_db()
+    assert (part.state, batch.state, batch.not_sent) == ("dropped", "ended", 5)
+    assert len(api.paths("POST")) == 1
+
+
+def make_run(batch):
+    state, due_at = Run.State.QUEUED, now()
+    return Run.objects.create(
+        batch=batch, token="run", recipe=batch.recipe, state=state, due_at=due_at
+    )
+
+
+def test_run_that_waits_is_refused(batch):
+    run = make_run(batch)
+    request_cancel(batch, now())
+    run.refresh_from_db()
+    batch.refresh_from_db()
+    assert (run.state, run.reason) == ("refused", "Canceled before it was built.")
+    assert batch.state == "refused"
+    assert not building.step(now() + HOUR)
+
+
+def test_run_that_is_being_built_is_not_queued(batch):
+    make_run(batch)
+    run = Run.objects.claim("me", now())
+    part = building.create_part(run, 1, None, Renewal(run))
+    request_cancel(batch, now())
+    with pytest.raises(LeaseLost):
+        building.build(run, Renewal(run), now())
+    building.queue(run, [part], building.Survey(), now())
+    run.refresh_from_db()
+    assert run.state == "refused"
+    assert not MessageBatch.objects.filter(state="queued").exists()
+    assert not submitting.step(now() + HOUR)
+
+
+def test_rows_of_a_cancelled_run_may_be_chosen_again(batch):
+    make_run(batch)
+    run = Run.objects.claim("me", now())
+    part = building.create_part(run, 1, None, Renewal(run))
+    building.write_part(part, building.render_chosen(run, {2, 3}), Renewal(run))
+    request_cancel(batch, now())
+    Run.objects.create(batch=batch, token="next", recipe=batch.recipe, state="queued", due_at=now())
+    assert building.step(now() + 2 * LEASE)
+    assert [part.size for part in MessageBatch.objects.all()] == [3]
+
+
+def test_ended_parts_stay_as_they_are(api, batch):
+    make_sent(batch, processing_status="ended", succeeded=5)
+    make_part(batch, 6, "stored")
+    assert request_cancel(batch, now()) == 0
+    assert not cancelling.step(now() + HOUR)
+    assert not Event.objects.exists()
+
+
+def test_cancelling_twice_tells_the_api_once(api, batch):
+    make_sent(batch)
+    canceled = remote("msgbatch_1", status="canceling") | {"cancel_initiated_at": now().isoformat()}
+    api.plan("POST", f"{BATCHES}/msgbatch_1/cancel", Reply(canceled))
+    assert request_cancel(batch, now()) == 1
+    assert request_cancel(batch, now()) == 0
+    assert cancelling.step(now())
+    assert not cancelling.step(now() + HOUR)
+    assert Event.objects.filter(verb="cancel").count() == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        refusal(529, "overloaded_error", "Overloaded"),
+        refusal(401, "authentication_error", "invalid x-api-key"),
+        Reply(b"<html>", 502),
+        Reply(remote("msgbatch_1"), cut=10),
+    ],
+)
+def test_failed_cancel_is_tried_again(api, batch, answer):
+    part = make_sent(batch)
+    request_cancel(batch, now())
+    api.plan("POST", f"{BATCHES}/msgbatch_1/cancel", answer)
+    assert cancelling.step(now())
+    part.refresh_from_db()
+    assert (part.state, part.lease_until) == ("submitted", None)
+    assert part.reason.startswith("Not canceled yet: ")
+    assert not cancelling.step(now())
+    assert cancelling.step(now() + 6 * MINUTE)
+
+
+def test_without_a_key_the_wish_is_kept(batch):
+    part = make_sent(batch)
+    request_cancel(batch, now())
+    assert cancelling.step(now())
+    part.refresh_from_db()
+    assert "has no API key" in part.reason
+    assert part.cancel_requested_at is not None
+
+
+def test_other_batches_go_on(api, batch):
+    other = make_batch(batch.workspace)
+    part = make_part(other)
+    request_cancel(batch, now())
+    part.refresh_from_db()
+    assert (part.state, part.cancel_requested_at) == ("queued", None)
+    make_sent(batch, cancel_requested_at=now())
+    assert not cancelling.step(now(), only=other)
