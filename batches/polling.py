@@ -131,12 +131,15 @@ def next_look(created_at: datetime, at: datetime) -> datetime:
 
 
 def count_not_found(part: MessageBatch, error: NotFound, at: datetime) -> None:
-    first = part.not_found_at if part.not_found else at
+    times = part.not_found + 1
+    first = part.not_found_at if part.not_found and part.not_found_at else at
+    given_up = times >= NOT_FOUND_LIMIT and first <= at - NOT_FOUND_SPAN
     MessageBatch.objects.watched().filter(pk=part.pk).update(
-        not_found=part.not_found + 1,
+        not_found=times,
         not_found_at=first,
-        due_at=at + NOT_FOUND_PAUSE,
-        reason=f"The API does not know this batch (asked {part.not_found + 1} times). {error}",
+        # What is given up is collecting's next, and must not seem to be due later.
+        due_at=at if given_up else at + NOT_FOUND_PAUSE,
+        reason=f"The API does not know this batch (asked {times} times). {error}",
     )
 
 
