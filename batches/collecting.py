@@ -186,15 +186,19 @@ def scan(part: MessageBatch) -> Proof:
 
 
 def write_index(part: MessageBatch, proof: Proof, renewal: Renewal) -> dict[str, int]:
-    """Write the Results of a part from its file, anew and in row order; the sums of tokens."""
+    """Write the Results of a part from its file, anew and in row order; the sums of tokens.
+
+    A part that was sent again and turned up after all is paid, but its rows have a newer attempt.
+    """
     path = archive.results(part.pk, part.results_fence or 0)
     renewal.check()
     Result.objects.delete_part(part.pk)
     totals = dict.fromkeys(TOKENS, 0)
+    newer = newer_run(part)
     with open(path, "rb") as file:
         results = (make_result(request, proof, file) for request in answered(part, proof))
         while chunk := list(islice(results, CHUNK)):
-            insert(chunk, renewal)
+            insert(chunk, newer, renewal)
             for name in TOKENS:
                 totals[name] += sum(getattr(result, name) for result in chunk)
     return totals
@@ -227,8 +231,14 @@ def make_result(request: Request, proof: Proof, file: BinaryIO) -> Result:
     )
 
 
-def insert(results: list[Result], renewal: Renewal) -> None:
+def newer_run(part: MessageBatch) -> int | None:
+    return MessageBatch.objects.filter(replaces=part).values_list("run_id", flat=True).first()
+
+
+def insert(results: list[Result], newer: int | None, renewal: Renewal) -> None:
     """Insert a chunk in one transaction with the proof that the part is still ours."""
+    for result in results:
+        result.retried_in_id = newer
     with transaction.atomic():
         renewal.check()
         Result.objects.bulk_create(results)
@@ -236,6 +246,12 @@ def insert(results: list[Result], renewal: Renewal) -> None:
 
 def give_up(part: MessageBatch, renewal: Renewal) -> None:
     """The API has nothing more: rows without an answer become `missing`, for good."""
+    # Anew from the file that counts: an index that a crash left unfinished may lack what is there.
+    tokens = dict(part.tokens)
+    if part.results_fence is None:
+        Result.objects.delete_part(part.pk)
+    else:
+        tokens = write_index(part, scan(part), renewal)
     have = set(Result.objects.of(part.pk).values_list("pk", flat=True).iterator(CHUNK))
     missing = (
         Result(
@@ -247,14 +263,17 @@ def give_up(part: MessageBatch, renewal: Renewal) -> None:
         for request in Request.objects.in_order(part.pk)
         if request.pk not in have
     )
+    newer = newer_run(part)
     while chunk := list(islice(missing, CHUNK)):
-        insert(chunk, renewal)
+        insert(chunk, newer, renewal)
     lost = part.size - len(have)
     part.move(
         State.LOST,
         event=f"{lost:,} answers of part {part.part} are lost: the API no longer has them.",
         owner="",
         lease_until=None,
+        crashes=0,
         due_at=None,
+        tokens=tokens,
         reason=part.reason or "The API no longer has the results.",
     )

@@ -7,7 +7,7 @@ itself.
 """
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -108,7 +108,8 @@ def list_newer(part: MessageBatch, client: Client) -> list[RemoteBatch]:
         except (NotFound, InvalidRequest):
             # The head was deleted since, and with it the cursor.
             pass
-    return list(_pages_since(client, (part.sent_at or part.unknown_at) - CLOCK_MARGIN))
+    oldest = part.sent_at - CLOCK_MARGIN if part.sent_at else datetime.min.replace(tzinfo=UTC)
+    return list(_pages_since(client, oldest))
 
 
 def _pages_before(client: Client, cursor: str | None) -> Iterator[RemoteBatch]:
@@ -239,6 +240,7 @@ def drop(part: MessageBatch) -> None:
         event=f"Part {part.part} was dropped: its {part.size:,} rows are not sent.",
         owner="",
         lease_until=None,
+        crashes=0,
         due_at=None,
         reason="Dropped by a person after its outcome stayed unknown.",
     )

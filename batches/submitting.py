@@ -191,6 +191,7 @@ def reject(part: MessageBatch, error: ClaudeError) -> None:
         event=f"Part {part.part} was refused and not created: {error}",
         owner="",
         lease_until=None,
+        crashes=0,
         due_at=None,
         reason=str(error),
     )
