@@ -14,7 +14,8 @@ from batches.models import Batch, MessageBatch, Request, Run, Upload
 from workspaces.models import ApiKey, Workspace
 
 PARAMS = b'{"model":"claude-haiku-4-5","max_tokens":16,"messages":[{"role":"user","content":"%s"}]}'
-MINUTE = timedelta(minutes=1)
+SECOND = timedelta(seconds=1)
+MINUTE = 60 * SECOND
 HOUR = timedelta(hours=1)
 
 
@@ -62,9 +63,12 @@ def make_batch(workspace: Workspace, cells: Iterable[str | None] = ()) -> Batch:
 @transaction.atomic
 def make_part(batch: Batch, size: int = 5, state: str = "queued", **fields: Any) -> MessageBatch:
     """A part of the next `size` rows of a built Run, its requests written and indexed."""
-    run, _ = Run.objects.get_or_create(batch=batch, token="built", state="built", recipe={})
+    built = {"batch": batch, "token": "built", "state": "built", "recipe": {}}
+    run = fields.pop("run", None) or Run.objects.get_or_create(**built)[0]
+    taken = Request.objects.filter(batch=batch).count()
+    rows = fields.pop("rows", range(taken + 2, taken + 2 + size))
     number = batch.message_batches.count() + 1
-    at = {"due_at": now(), "api": "sandbox", "account": f"workspace:{batch.workspace_id}"}
+    at = {"due_at": now() - SECOND, "api": "sandbox", "account": f"workspace:{batch.workspace_id}"}
     part = MessageBatch.objects.create(
         workspace=batch.workspace,
         batch=batch,
@@ -75,8 +79,7 @@ def make_part(batch: Batch, size: int = 5, state: str = "queued", **fields: Any)
         requests_fence=1,
         **{**at, **fields},
     )
-    taken = Request.objects.filter(batch=batch).count()
-    write_requests(part, range(taken + 2, taken + 2 + size))
+    write_requests(part, rows)
     batch.recount()
     return part
 

@@ -1,0 +1,110 @@
+import hashlib
+
+import msgspec
+import pytest
+from django.db import IntegrityError, transaction
+
+from batches import archive, starting
+from batches.models import Batch, MessageBatch, Run, Upload
+from batches.planning import Selection
+from batches.problems import Problem
+from batches.recipe import Recipe
+from tests.batches.stage import make_batch, make_part, make_upload, make_workspace, now
+from workspaces.models import ApiKey, Event
+
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+RECIPE = Recipe(model="claude-haiku-4-5", prompt="Label {{text}}")
+
+
+@pytest.fixture
+def batch(workspace):
+    return starting.draft(make_upload(workspace, ["a", "b", None]), "Themes", RECIPE)
+
+
+def test_it_works(batch):
+    at = now()
+    run = starting.start(batch, Selection(kind="first", count=2, part_size=1), at)
+    assert (run.state, run.due_at, run.requested_at) == ("queued", at, at)
+    assert run.recipe == batch.recipe
+    assert msgspec.convert(run.selection, Selection) == Selection("first", 2, part_size=1)
+    assert (batch.state, batch.rows) == ("building", 3)
+    assert Event.objects.get(verb="run").data == {"run": run.pk}
+
+
+def test_two_clicks_are_one_run(batch):
+    starting.start(batch, Selection(), now())
+    for token in ("first", "second"):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            starting.start(batch, Selection(), now(), token=token)
+    assert Run.objects.count() == 1
+
+
+def test_recipe_of_a_run_is_frozen(batch):
+    run = starting.start(batch, Selection(), now())
+    batch.recipe["prompt"] = "Another {{text}}"
+    batch.save()
+    run.refresh_from_db()
+    assert run.recipe["prompt"] == "Label {{text}}"
+
+
+def test_receive_copies_byte_for_byte(workspace, tmp_path):
+    content = "text\r\nwörter\n".encode("cp1252") * 200_000
+    path = tmp_path / ("x" * 240 + ".csv")
+    path.write_bytes(content)
+    upload = starting.receive(path, workspace, now(), encoding="cp1252")
+    assert archive.received(upload.pk).read_bytes() == content
+    assert (upload.size, upload.received) == (len(content), len(content))
+    assert upload.sha256 == hashlib.sha256(content).hexdigest()
+    assert (upload.state, upload.encoding, upload.filename) == ("queued", "cp1252", path.name)
+
+
+def test_discard_leaves_nothing(batch):
+    path = archive.rows(batch.upload.pk, 1)
+    starting.discard(batch)
+    assert not path.parent.exists()
+    assert not Batch.objects.exists()
+    assert not Upload.objects.exists()
+
+
+def twin_of(batch, recipe=RECIPE, workspace=None):
+    upload = make_upload(workspace or batch.workspace, "ab")
+    upload.sha256 = batch.upload.sha256
+    upload.save()
+    return starting.same_batch(upload, msgspec.to_builtins(recipe))
+
+
+def test_same_bytes_and_recipe_are_noticed(batch):
+    assert twin_of(batch) is None
+    starting.start(batch, Selection(), now())
+    assert twin_of(batch) == batch
+    assert twin_of(batch, Recipe(model="claude-haiku-4-5", prompt="Else {{text}}")) is None
+    assert twin_of(batch, workspace=make_workspace("other")) is None
+
+
+@pytest.mark.parametrize("state", ["ended", "refused"])
+def test_twin_of_an_ended_batch_may_be_sent(batch, state):
+    Batch.objects.update(state=state)
+    assert twin_of(batch) is None
+
+
+def test_problems_of_file_and_recipe_come_by_row(workspace):
+    upload = make_upload(workspace, ["a", " ", None, ""])
+    upload.problems = {"total": 1, "first": []}
+    with archive.writing(archive.problems(upload.pk, 1)) as file:
+        file.write(msgspec.json.encode(Problem("it is broken.", row=4)) + b"\n")
+    found = list(starting.find_problems(upload, RECIPE))
+    assert [problem.row for problem in found] == [3, 4, 5]
+    assert [problem.row for problem in starting.find_problems(upload, None)] == [4]
+
+
+def test_revive_lets_everything_be_tried_again(batch):
+    key = ApiKey.seal(batch.workspace, "claude", "sk-ant-1", refused="No.", refused_type="key")
+    other = make_part(make_batch(batch.workspace), 6, crashes=3)
+    make_part(batch, crashes=3)
+    run = starting.start(batch, Selection(), now())
+    Run.objects.filter(pk=run.pk).update(crashes=3)
+    starting.revive(batch)
+    key.refresh_from_db()
+    run.refresh_from_db()
+    assert (key.refused, run.crashes) == ("", 0)
+    assert list(MessageBatch.objects.set_aside()) == [other]
