@@ -37,6 +37,9 @@ class Logs:
         data = message.data
         file.write(data if isinstance(data, bytes) else data.encode())
 
+    def hold(self, name: str, text: str) -> bool:
+        return self.path(name).exists() and text in self.path(name).read_text(errors="replace")
+
     def last_lines(self, name: str, count: int = 10) -> list[str]:
         if not self.path(name).exists():
             return []
@@ -77,6 +80,10 @@ class Programs(honcho.manager.Manager):
         self.stopping = False
         for name, command in parse_procfile(procfile.read_text()).processes.items():
             self.add_process(name, command, env=environment, cwd=str(procfile.parent))
+
+    @property
+    def workers(self) -> list[str]:
+        return [name for name in self._processes if name.startswith("worker")]
 
     def wait_until_started(self) -> None:
         """To be called once, beside the loop: honcho cannot end what it has no pid of yet."""

@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -79,25 +79,36 @@ def start(options: argparse.Namespace, data: Path, lock: IO[str]) -> int:
     remember_sandbox(ROOT / ".env", sandbox_url)
     sign_in = prepare_database()
     environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        "PYTHONUNBUFFERED": "1",
-        "SLUICE_DATA_DIR": str(data),
+        **program_environment(data),
         "SANDBOX_URL": sandbox_url,
         "PORT": str(port),
         "SANDBOX_PORT": str(sandbox_port),
     }
     programs = Programs(options.procfile.resolve(), environment, logs := Logs(data / "log"))
     address = f"http://127.0.0.1:{port}"
-    health = {"sandbox": (sandbox_port, "/_sandbox/health"), "web": (port, "/health")}
+    ready = {
+        "sandbox": lambda: answers(sandbox_port, "/_sandbox/health"),
+        "workers": lambda: all(logs.hold(name, "worker ready") for name in programs.workers),
+        "web": lambda: answers(port, "/health"),
+    }
     announcing = threading.Thread(
-        target=announce, args=(programs, health, lock, address, sign_in), daemon=True
+        target=announce, args=(programs, ready, lock, address, sign_in), daemon=True
     )
     announcing.start()
     programs.loop()
     announcing.join()
     logs.close()
     return farewell(programs, logs, data)
+
+
+def program_environment(data: Path) -> dict[str, str]:
+    """What every program gets: our settings, this Python, and output that is not held back."""
+    return {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PYTHONUNBUFFERED": "1",
+        "SLUICE_DATA_DIR": str(data),
+    }
 
 
 def free_port(wanted: int, besides: int = 0) -> int:
@@ -182,7 +193,7 @@ def step(name: str) -> Iterator[None]:
 
 def announce(
     programs: Programs,
-    health: dict[str, tuple[int, str]],
+    ready: dict[str, Callable[[], bool]],
     lock: IO[str],
     address: str,
     sign_in: str,
@@ -190,8 +201,8 @@ def announce(
     """Say what is ready as it gets ready, then where to go; runs beside the loop."""
     begun = time.monotonic()
     programs.wait_until_started()
-    for name, (port, path) in health.items():
-        if not wait_until_answering(programs, name, port, path):
+    for name, is_ready in ready.items():
+        if not wait_for(programs, name, is_ready):
             return
         print(f"{name} ready ✓ {time.monotonic() - begun:.1f} s", flush=True)
     lock.write(address)
@@ -199,14 +210,16 @@ def announce(
     print(f"Sluice: {address}{sign_in}", flush=True)
 
 
-def wait_until_answering(programs: Programs, name: str, port: int, path: str) -> bool:
+def wait_for(programs: Programs, name: str, is_ready: Callable[[], bool]) -> bool:
+    """True once it is ready, False when all are being stopped."""
     deadline = time.monotonic() + PATIENCE
     while not programs.stopping:
-        if answers(port, path):
+        if is_ready():
             return True
         if time.monotonic() > deadline:
             deadline += PATIENCE
-            print(f"{name} does not answer yet; its log: {programs.logs.path(name)}", flush=True)
+            where = os.path.relpath(programs.logs.directory)
+            print(f"still waiting for {name}; the logs are in {where}/", flush=True)
         time.sleep(0.1)
     return False
 
