@@ -1,5 +1,8 @@
 """Who gets in where: every route, as everybody. A route that is missing here fails."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from channels.auth import AuthMiddlewareStack
 from channels.generic.websocket import AsyncWebsocketConsumer
@@ -13,6 +16,7 @@ from config.asgi import application, websocket_routes
 from tests.cast import ROLES, Cast
 from tests.walk import arguments_in, may_connect, routes, session_cookie, socket_names
 from workspaces.access import may_follow
+from workspaces.models import Workspace
 
 SIGN_IN = 302
 READERS = dict(zip(ROLES, (SIGN_IN, 404, 404, 200, 200, 200), strict=True))
@@ -32,6 +36,9 @@ FORMS = {"theme": {"theme": "dark", "next": "/"}}
 # By name of the websocket route: its path, and the roles whose connection is accepted.
 EXPECTED_SOCKETS: dict[str, tuple[str, set[str]]] = {}
 
+# By name of an argument of a route, such as `number`: makes the object in a workspace, tells its id.
+OBJECTS: dict[str, Callable[[Workspace], Any]] = {}
+
 ROUTES = dict(routes(get_resolver().url_patterns))
 CASES = [
     (name, method, role)
@@ -48,7 +55,7 @@ def test_every_route_is_in_the_table() -> None:
 
 @pytest.mark.parametrize(("name", "method", "role"), CASES)
 def test_each_role_gets_what_the_table_says(cast: Cast, name: str, method: str, role: str) -> None:
-    url = reverse(name, kwargs=arguments_in(cast, ROUTES[name], {}))
+    url = reverse(name, kwargs=arguments_in(cast.workspace, ROUTES[name], OBJECTS))
     client = cast.client(cast.as_role(role))
     response = client.generic(
         method,
@@ -64,9 +71,22 @@ def test_each_role_gets_what_the_table_says(cast: Cast, name: str, method: str, 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 @pytest.mark.parametrize("name", ROUTES)
 def test_nothing_is_changed_without_the_token_of_a_form(cast: Cast, name: str, method: str) -> None:
-    url = reverse(name, kwargs=arguments_in(cast, ROUTES[name], {}))
+    url = reverse(name, kwargs=arguments_in(cast.workspace, ROUTES[name], OBJECTS))
     client = cast.client(cast.alice, enforce_csrf_checks=True)
     assert client.generic(method, url).status_code == 403
+
+
+@pytest.mark.parametrize("name", [name for name in ROUTES if "slug" in ROUTES[name]])
+def test_an_owner_is_a_stranger_to_what_lies_next_door(cast: Cast, name: str) -> None:
+    there = arguments_in(cast.other, ROUTES[name], OBJECTS)
+    places = [there]
+    if len(there) > 1:
+        # The address is ours, the object is theirs.
+        places.append({**there, "slug": cast.workspace.slug})
+    client = cast.client(cast.alice)
+    for place in places:
+        for method in EXPECTED[name]:
+            assert client.generic(method, reverse(name, kwargs=place)).status_code == 404
 
 
 def test_the_walk_finds_nested_routes_and_leaves_the_prefixes_out() -> None:

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import URLPattern, URLResolver
 
-from tests.cast import Cast
+from workspaces.models import Workspace
 
 # What these hold is not ours: walked as a whole.
 PREFIXES = ("accounts/", "admin/")
@@ -49,7 +49,11 @@ async def session_cookie(user: User) -> bytes:
     return f"{name}={client.cookies[name].value}".encode()
 
 
-def arguments_in(cast: Cast, names: Iterable[str], objects: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of a route inside the cast's workspace; `objects` has the ids by name."""
-    known = {"slug": cast.workspace.slug, **objects}
-    return {name: known[name] for name in names}
+def arguments_in(
+    workspace: Workspace, names: Iterable[str], objects: dict[str, Callable[[Workspace], Any]]
+) -> dict[str, Any]:
+    """Arguments of a route inside a workspace; `objects` makes what the other names stand for."""
+    return {
+        name: workspace.slug if name == "slug" else objects[name](workspace)
+        for name in sorted(names)
+    }
