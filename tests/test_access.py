@@ -36,7 +36,7 @@ FORMS = {"theme": {"theme": "dark", "next": "/"}}
 # By name of the websocket route: its path, and the roles whose connection is accepted.
 EXPECTED_SOCKETS: dict[str, tuple[str, set[str]]] = {}
 
-# By name of an argument of a route, such as `number`: makes the object in a workspace, tells its id.
+# By name of a route's argument, such as `number`: makes the object in a workspace, tells its id.
 OBJECTS: dict[str, Callable[[Workspace], Any]] = {}
 
 ROUTES = dict(routes(get_resolver().url_patterns))
