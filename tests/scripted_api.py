@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+from django.db import connections
+
 BATCHES = "/v1/messages/batches"
 
 
@@ -124,9 +126,18 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Request(self.command, path, query, headers, body)
         self.server.api.requests.append(request)
-        self.carry_out(planned(request) if callable(planned) else planned)
+        self.carry_out(self.decide(planned, request))
 
     do_GET = do_POST = do_DELETE = answer  # noqa: N815
+
+    def decide(self, planned: Answer, request: Request) -> Action:
+        """A plan may be a function; it may ask the database, in the thread of its request."""
+        if not callable(planned):
+            return planned
+        try:
+            return planned(request)
+        finally:
+            connections.close_all()
 
     def carry_out(self, action: Action) -> None:
         if isinstance(action, Drop):

@@ -3,6 +3,7 @@ from datetime import timedelta
 
 import msgspec
 import pytest
+from django.db import transaction
 
 from batches import archive, building
 from batches.models import Batch, MessageBatch, Request, Run
@@ -138,7 +139,8 @@ def died(workspace):
 
 def test_unfinished_parts_are_invisible(died):
     batch = Batch.objects.get()
-    batch.recount()
+    with transaction.atomic():
+        batch.recount()
     assert (batch.state, batch.sent, batch.parts) == ("building", 0, 0)
 
 
