@@ -232,7 +232,9 @@ def make_result(request: Request, proof: Proof, file: BinaryIO) -> Result:
 
 
 def newer_run(part: MessageBatch) -> int | None:
-    return MessageBatch.objects.filter(replaces=part).values_list("run_id", flat=True).first()
+    """The Run that sent the rows of the part once more, where one did."""
+    sent = MessageBatch.objects.visible().exclude(state__in=MessageBatch.NOT_SENT)
+    return sent.filter(replaces=part).values_list("run_id", flat=True).first()
 
 
 def insert(results: list[Result], newer: int | None, renewal: Renewal) -> None:

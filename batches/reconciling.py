@@ -16,6 +16,7 @@ from django.db import IntegrityError, transaction
 from batches.calling import client_for, live_key, remember_account, remember_refusal, why_no_key
 from batches.models import Batch, MessageBatch, Run
 from batches.submitting import become_unknown, read_created, save_created
+from batches.words import count
 from claude_api import (
     ClaudeError,
     Client,
@@ -220,15 +221,27 @@ def adopt(part: MessageBatch, message_batch_id: str) -> None:
         raise CannotResolve(why_no_key(part.workspace, part.api))
     if MessageBatch.objects.filter(message_batch_id=message_batch_id).exists():
         raise CannotResolve(f"{message_batch_id} is another part already.")
+    if is_about_to_be_sent_again(part):
+        raise CannotResolve(
+            f"Part {part.part} is about to be sent again. Cancel the batch first, or wait until "
+            "it is sent."
+        )
     with client_for(key) as client:
         remote = client.retrieve_batch(message_batch_id)
     if remote.request_counts.total != part.size:
         raise CannotResolve(
-            f"{message_batch_id} holds {remote.request_counts.total:,} requests, "
+            f"{message_batch_id} holds {count(remote.request_counts.total, 'request')}, "
             f"part {part.part} has {part.size:,}."
         )
     if not take(part, remote, "A person adopted it."):
         raise CannotResolve("Somebody else has decided in the meantime.")
+
+
+def is_about_to_be_sent_again(part: MessageBatch) -> bool:
+    """Whether its rows would be paid a second time although they are found."""
+    if part.batch.runs.filter(token=f"again-{part.pk}", state=Run.State.QUEUED).exists():
+        return True
+    return MessageBatch.objects.filter(replaces=part, state=State.QUEUED).exists()
 
 
 def drop(part: MessageBatch) -> None:
@@ -237,7 +250,7 @@ def drop(part: MessageBatch) -> None:
         raise CannotResolve(f"Part {part.part} is {part.state}, not unknown.")
     dropped = part.move(
         State.DROPPED,
-        event=f"Part {part.part} was dropped: its {part.size:,} rows are not sent.",
+        event=f"Part {part.part} was dropped: {count(part.size, 'row')} not sent.",
         owner="",
         lease_until=None,
         crashes=0,

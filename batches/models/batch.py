@@ -135,8 +135,8 @@ class Batch(models.Model):
     def _count_parts(self, parts: list[Any]) -> None:
         from batches.models.index import Result
 
-        replaced = {part.replaces_id for part in parts if part.replaces_id}
-        current = [part for part in parts if part.pk not in replaced]
+        superseded = _superseded(parts)
+        current = [part for part in parts if part.pk not in superseded]
         open_parts = [part for part in current if part.state in part.OPEN]
         # Results of an open part count as answered already: of an incomplete one, and of one
         # that is being indexed while another part changes.
@@ -170,6 +170,21 @@ class Batch(models.Model):
         if parts:
             return self.State.ENDED
         return self.State.REFUSED if Run.State.REFUSED in runs else self.State.DRAFT
+
+
+def _superseded(parts: list[Any]) -> set[int]:
+    """Of each part and the one that replaces it, the one that does not count.
+
+    The older one; but one that turned up after all counts where the newer was never sent.
+    """
+    by_id = {part.pk: part for part in parts}
+    found = set()
+    for part in parts:
+        older = by_id.get(part.replaces_id)
+        if older is not None:
+            unsent = part.state in part.NOT_SENT and older.state not in part.NOT_SENT
+            found.add(part.pk if unsent else older.pk)
+    return found
 
 
 COUNTED = (

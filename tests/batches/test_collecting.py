@@ -335,6 +335,14 @@ def test_late_results_of_a_part_that_was_sent_again_do_not_count(api, batch):
     assert counted.tokens["output_tokens"] == 15
 
 
+def test_late_results_count_where_the_second_attempt_was_not_sent(api, batch):
+    late = make_ended(batch)
+    make_part(batch, state="dropped", replaces=late, rows=rows_of(late))
+    collect(late, body(result_lines(late)), api=api)
+    counted = Batch.objects.get()
+    assert (counted.sent, counted.succeeded, counted.not_sent) == (5, 5, 0)
+
+
 def test_without_a_key_it_waits(part):
     assert collecting.step(now())
     part.refresh_from_db()

@@ -170,6 +170,15 @@ def test_replaced_part_counts_no_more(batch):
     assert (batch.parts, batch.not_sent, batch.sent) == (1, 0, 5)
 
 
+@pytest.mark.parametrize("unsent", ["dropped", "rejected"])
+def test_part_that_was_found_counts_where_its_replacement_was_not_sent(batch, unsent):
+    found = make_part(batch, state="stored")
+    answer(found, *["succeeded"] * 5)
+    make_part(batch, state=unsent, replaces=found, rows=rows_of(found))
+    counted(batch)
+    assert (batch.parts, batch.not_sent, batch.sent, batch.succeeded) == (1, 0, 5, 5)
+
+
 def test_rows_of_a_dropped_part_that_are_chosen_again_count_once(batch):
     dropped = make_part(batch, state="dropped")
     later = Run.objects.create(batch=batch, token="rest", state="built", recipe={})

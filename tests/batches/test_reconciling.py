@@ -3,7 +3,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from batches import archive, building, collecting, polling, reconciling, submitting
+from batches import archive, building, cancelling, collecting, polling, reconciling, submitting
 from batches.models import MessageBatch, Run
 from tests.batches.stage import (
     HOUR,
@@ -337,6 +337,18 @@ def test_send_again_replaces_the_part(at_sandbox, built):
     batch = again.batch
     assert (batch.sent, batch.not_sent, batch.parts) == (3, 0, 1)
     assert len(at_sandbox.ledger()["creates"]) == 1
+
+
+def test_adopt_waits_until_nothing_is_about_to_be_sent_again(at_sandbox, built):
+    reconciling.send_again(built, now())
+    id = at_sandbox.create(body_of(built))
+    for _ in range(2):
+        with pytest.raises(reconciling.CannotResolve, match="is about to be sent again"):
+            reconciling.adopt(built, id)
+        building.step(now())
+    cancelling.request_cancel(built.batch, now())
+    reconciling.adopt(built, id)
+    assert (built.state, built.batch.sent, built.batch.not_sent) == ("submitted", 3, 0)
 
 
 def test_send_again_only_once(built):
