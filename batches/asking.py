@@ -6,6 +6,7 @@ import msgspec
 
 from batches.calling import live_key, why_no_key
 from batches.models import Batch, MessageBatch, Request
+from batches.words import count
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -26,8 +27,8 @@ def unknown_parts(batch: Batch) -> Iterator[Question]:
     for part in batch.message_batches.filter(state=MessageBatch.State.UNKNOWN).order_by("part"):
         if part.needs_person:
             yield Question(
-                f"Part {part.part} ({part.size:,} requests, {row_range(part)}): {part.reason} "
-                f"It was looked for {part.listings:,} times. {what_was_found(part)}",
+                f"Part {part.part} ({count(part.size, 'request')}, {row_range(part)}): "
+                f"{part.reason} It was looked for {part.listings:,} times. {what_was_found(part)}",
                 part=part.pk,
                 size=part.size,
             )

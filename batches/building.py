@@ -21,6 +21,7 @@ from batches.models.index import CHUNK
 from batches.planning import LINE_OVERHEAD, Selection, plan_parts
 from batches.problems import Problem
 from batches.recipe import Recipe, Rendered, Renderer, ready
+from batches.words import count
 from leases.models import owner_name
 from leases.renewing import Renewal, renewing
 
@@ -152,7 +153,7 @@ def taken_rows(run: Run) -> set[int]:
 
 def refuse(run: Run, survey: Survey) -> None:
     reason = (
-        f"No row can be sent: {survey.left_out_count:,} have a problem."
+        f"No row can be sent: {count(survey.left_out_count, 'row')} with a problem."
         if survey.left_out_count and not survey.numbers
         else "No row is left to send."
     )
@@ -257,7 +258,7 @@ def queue(run: Run, parts: list[MessageBatch], survey: Survey, at: datetime) -> 
         Batch.objects.filter(pk=run.batch_id).update(left_out=survey.left_out_count)
         run.batch.record(
             "built",
-            f"{requests:,} requests were written in {len(parts):,} parts.",
+            f"{count(requests, 'request')} written in {count(len(parts), 'part')}.",
             at=at,
             run=run.pk,
         )

@@ -14,6 +14,7 @@ from django.db.models import F, Q
 from batches.calling import client_for, live_key, remember_refusal, why_no_key
 from batches.models import Batch, MessageBatch, Run
 from batches.polling import save_mirror
+from batches.words import count
 from claude_api import ClaudeError
 from leases.models import owner_name
 from leases.renewing import renewing
@@ -39,17 +40,19 @@ def request_cancel(batch: Batch, at: datetime, actor: "User | None" = None) -> i
             due_at=None,
         )
         parts = batch.message_batches.filter(state__in=MessageBatch.OPEN, cancel_requested_at=None)
-        count = parts.exclude(processing_status="ended").update(cancel_requested_at=at, due_at=at)
+        parts_open = parts.exclude(processing_status="ended").update(
+            cancel_requested_at=at, due_at=at
+        )
         dropped = batch.message_batches.filter(
             state=State.QUEUED, cancel_requested_at__isnull=False
         )
         dropped.update(state=State.DROPPED, due_at=None, reason=NOT_SENT)
-        if count:
+        if parts_open:
             batch.record(
-                "cancel", f"{count:,} parts that have not ended are canceled.", actor=actor
+                "cancel", f"Canceled: {count(parts_open, 'part')} that had not ended.", actor=actor
             )
         batch.recount()
-    return count
+    return parts_open
 
 
 def step(at: datetime, only: Batch | None = None) -> bool:

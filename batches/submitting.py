@@ -24,6 +24,7 @@ from batches.calling import (
     why_no_key,
 )
 from batches.models import Batch, MessageBatch
+from batches.words import count
 from claude_api import (
     ApiError,
     CertificateRefused,
@@ -77,6 +78,8 @@ def submit(part: MessageBatch, renewal: Renewal, at: datetime) -> None:
         part.release(at + LOOK_AGAIN_AT_REFUSED, reason=key.refused)
     elif key.paused(at):
         part.release(key.paused_until, reason=key.refused or part.reason)
+    elif created := read_created(part):
+        recover(part, key, created)
     else:
         with client_for(key) as client:
             try:
@@ -87,6 +90,12 @@ def submit(part: MessageBatch, renewal: Renewal, at: datetime) -> None:
             remember_account(key, client, at)
             if intend(part, key, head):
                 post(part, key, client, renewal)
+
+
+def recover(part: MessageBatch, key: ApiKey, created: Created) -> None:
+    """The archive knows an answer that the database, restored from an older day, does not."""
+    if part.move(State.SENDING, api=key.api, account=key.account(), sent_at=database_now()):
+        save_created(part, created)
 
 
 def postpone(part: MessageBatch, key: ApiKey, error: ClaudeError, at: datetime) -> None:
@@ -109,7 +118,7 @@ def intend(part: MessageBatch, key: ApiKey, head: str) -> bool:
     except IntegrityError:
         part.release(
             database_now() + SAME_SIZE_PAUSE,
-            reason=f"Waits for another part of {part.size:,} requests that has no answer yet.",
+            reason=f"Waits for another part of {count(part.size, 'request')} without an answer.",
         )
         return False
 

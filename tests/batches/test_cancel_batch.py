@@ -76,7 +76,7 @@ def test_a_second_time_there_is_nothing_to_cancel(batch: Batch, capsys) -> None:
     call_command("cancel_batch", batch.pk)
     call_command("cancel_batch", batch.pk)
     said = capsys.readouterr().err.splitlines()
-    assert said[0].startswith(f"2 parts of batch {batch.pk} are canceled.")
+    assert said[0].startswith(f"Canceled: 2 parts of batch {batch.pk}.")
     assert said[1] == f"Batch {batch.pk} has nothing left to cancel."
 
 

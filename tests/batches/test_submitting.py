@@ -278,7 +278,7 @@ def test_part_of_the_same_size_waits_for_the_first_to_be_known(api, part):
     second.refresh_from_db()
     third.refresh_from_db()
     assert (second.state, third.state) == ("queued", "submitted")
-    assert second.reason == "Waits for another part of 5 requests that has no answer yet."
+    assert second.reason == "Waits for another part of 5 requests without an answer."
     assert second.due_at > now()
     assert api.paths("POST") == [BATCHES] * 2
 

@@ -4,6 +4,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from batches.cancelling import request_cancel
 from batches.models import Batch
+from batches.words import count
 from leases.clock import database_now
 
 
@@ -17,11 +18,11 @@ class Command(BaseCommand):
         found = Batch.objects.filter(pk=batch).first()
         if found is None:
             raise CommandError(f"There is no batch {batch}.", returncode=2)
-        count = request_cancel(found, database_now())
-        if not count:
+        parts = request_cancel(found, database_now())
+        if not parts:
             self.stderr.write(f"Batch {batch} has nothing left to cancel.")
             return
         self.stderr.write(
-            f"{count:,} parts of batch {batch} are canceled. The workers tell the API; follow it "
-            f"with manage.py run_batch --resume {batch}"
+            f"Canceled: {count(parts, 'part')} of batch {batch}. The workers tell the API; "
+            f"follow it with manage.py run_batch --resume {batch}"
         )

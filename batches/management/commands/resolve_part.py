@@ -4,6 +4,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from batches import reconciling
 from batches.models import MessageBatch
+from batches.words import count
 from claude_api import ClaudeError
 from leases.clock import database_now
 
@@ -40,15 +41,15 @@ class Command(BaseCommand):
         go_on = f"Go on: manage.py run_batch --resume {part.batch_id}"
         if answer == "adopt":
             reconciling.adopt(part, options["message_batch_id"])
-            return f"{part} is {part.message_batch_id}. {go_on}".capitalize()
+            return f"Part {part.part} is {part.message_batch_id}. {go_on}"
         if answer == "drop":
             reconciling.drop(part)
-            return f"{part} is dropped: its {part.size:,} rows are not sent. {go_on}".capitalize()
+            return f"Part {part.part} is dropped: its {part.size:,} rows are not sent. {go_on}"
         if options["confirm"] != part.size:
             raise CommandError(
-                f"Not sent: {part} has {part.size:,} requests. To send them again, and perhaps "
-                f"pay twice: --confirm {part.size}",
+                f"Not sent: {part} has {count(part.size, 'request')}. To send them again, and "
+                f"perhaps pay twice: --confirm {part.size}",
                 returncode=2,
             )
         reconciling.send_again(part, database_now())
-        return f"{part} is sent again as a new part. {go_on}".capitalize()
+        return f"Part {part.part} is sent again as a new one. {go_on}"

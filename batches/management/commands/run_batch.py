@@ -22,7 +22,7 @@ from batches.problems import Problem
 from batches.recipe import Recipe, check
 from leases.clock import database_now
 from leases.models import CRASH_LIMIT
-from workspaces.shell import choose_workspace, ensure_key
+from workspaces.lookup import choose_workspace, ensure_key
 
 EVERY_ROW_SUCCEEDED, SOME_DID_NOT, REFUSED, PERSON_DECIDES, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -131,7 +131,7 @@ class Command(BaseCommand):
             )
         if not path.is_file():
             raise CommandError(f"{path} is not a file.", returncode=REFUSED)
-        workspace = choose_workspace(self.options["workspace"], create=True)
+        workspace = choose_workspace(self.options["workspace"])
         ensure_key(workspace, self.say)
         upload = starting.receive(path, workspace, database_now(), self.options["encoding"])
         recipe = self.recipe_as_given()
@@ -172,7 +172,11 @@ class Command(BaseCommand):
         recipe = fitting_recipe(upload, self.recipe_as_given())
         if upload.state == Upload.State.REFUSED:
             self.list_problems(upload, None)
-            raise CommandError("The file cannot be read. Nothing was sent.", returncode=REFUSED)
+            raise CommandError(
+                "The file cannot be read. Nothing was sent. Where its encoding is the trouble: "
+                "--encoding NAME",
+                returncode=REFUSED,
+            )
         faults = check_recipe(recipe, upload) if recipe else []
         for fault in faults:
             self.say(fault.sentence())
@@ -251,7 +255,7 @@ class Command(BaseCommand):
 def check_output(path: Path | None) -> None:
     if path is None:
         return
-    if path.suffix not in (".csv", ".jsonl"):
+    if path.suffix.lower() not in (".csv", ".jsonl"):
         raise CommandError("--output ends in .csv or .jsonl.", returncode=REFUSED)
     if not path.absolute().parent.is_dir():
         raise CommandError(f"The folder {path.parent} does not exist.", returncode=REFUSED)
