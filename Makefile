@@ -38,7 +38,7 @@ clean: ## remove what can be made again; data/ stays
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 lock: ## pin what pyproject.toml asks for, with uv; make lock UPGRADE=--upgrade for the newest
-	uv pip compile pyproject.toml $(UPGRADE) --extra sandbox $(LOCK) -o requirements.txt
+	uv pip compile pyproject.toml $(UPGRADE) --extra sandbox --extra postgres --extra redis $(LOCK) -o requirements.txt
 	uv pip compile pyproject.toml $(UPGRADE) --all-extras --group dev -c requirements.txt $(LOCK) \
 	-o requirements-dev.txt
 
