@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 State = MessageBatch.State
 PAUSE = timedelta(seconds=30)
+NOT_BUILT = "Canceled before it was built."
 NOT_SENT = "Canceled before it was sent."
 
 
@@ -31,9 +32,9 @@ def request_cancel(batch: Batch, at: datetime, actor: "User | None" = None) -> i
     """Write down that a Batch is to be cancelled; the number of parts that this concerns."""
     with transaction.atomic():
         # The fence moves on, so that a builder at work can neither queue nor write any more.
-        batch.runs.filter(state=Run.State.QUEUED).update(
+        runs = batch.runs.filter(state=Run.State.QUEUED).update(
             state=Run.State.REFUSED,
-            reason="Canceled before it was built.",
+            reason=NOT_BUILT,
             fence=F("fence") + 1,
             owner="",
             lease_until=None,
@@ -51,6 +52,8 @@ def request_cancel(batch: Batch, at: datetime, actor: "User | None" = None) -> i
             batch.record(
                 "cancel", f"Canceled: {count(parts_open, 'part')} that had not ended.", actor=actor
             )
+        if runs:
+            batch.record("cancel", NOT_BUILT, actor=actor)
         batch.recount()
     return parts_open
 

@@ -120,6 +120,7 @@ def test_run_that_waits_is_refused(batch):
     batch.refresh_from_db()
     assert (run.state, run.reason) == ("refused", "Canceled before it was built.")
     assert batch.state == "refused"
+    assert Event.objects.get(verb="cancel").sentence == "Canceled before it was built."
     assert not building.step(now() + HOUR)
 
 
