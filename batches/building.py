@@ -153,7 +153,7 @@ def taken_rows(run: Run) -> set[int]:
 
 def refuse(run: Run, survey: Survey) -> None:
     reason = (
-        f"No row can be sent: {count(survey.left_out_count, 'row')} with a problem."
+        f"No row can be sent: {count(survey.left_out_count, 'row')} left out."
         if survey.left_out_count and not survey.numbers
         else "No row is left to send."
     )

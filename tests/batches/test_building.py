@@ -113,7 +113,7 @@ def test_nothing_to_send_is_refused(workspace):
     batch = make_batch(workspace, ["", None])
     run, parts = build(batch)
     assert (run.state, parts, run.due_at) == ("refused", [], None)
-    assert run.reason == "No row can be sent: 2 have a problem."
+    assert run.reason == "No row can be sent: 2 rows left out."
     assert (batch.state, batch.left_out) == ("refused", 2)
     assert not building.step(now())
 

@@ -60,7 +60,7 @@ def test_adopt_makes_the_batch_at_the_api_its_own(part: MessageBatch, api: Opera
 
 def test_adopt_refuses_another_size(part: MessageBatch, api: Operator) -> None:
     found = api.create(["2_abcdefgh"])
-    with pytest.raises(CommandError, match="holds 1 requests, part 1 has 3"):
+    with pytest.raises(CommandError, match="holds 1 request, part 1 has 3"):
         resolve(part, "adopt", found)
 
 
