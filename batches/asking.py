@@ -60,8 +60,10 @@ def about_the_key(batch: Batch) -> Iterator[Question]:
     open_parts = batch.message_batches.filter(state__in=MessageBatch.OPEN)
     if not open_parts.exists():
         return
-    key = live_key(batch.workspace)
-    if key is None:
-        yield Question(why_no_key(batch.workspace))
-    elif key.refused:
+    for api in sorted(set(open_parts.values_list("api", flat=True))):
+        if live_key(batch.workspace, api) is None:
+            yield Question(why_no_key(batch.workspace, api))
+            return
+    key = batch.workspace.live_key()
+    if key is not None and key.refused:
         yield Question(f"{key.refused} Nothing is lost: it goes on when the key works.")

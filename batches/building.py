@@ -9,6 +9,7 @@ import random
 from array import array
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from itertools import islice
 
 import msgspec
@@ -22,8 +23,7 @@ from batches.planning import LINE_OVERHEAD, Selection, plan_parts
 from batches.problems import Problem
 from batches.recipe import Recipe, Rendered, Renderer, ready
 from batches.words import count
-from leases.models import owner_name
-from leases.renewing import Renewal, renewing
+from leases.renewing import Renewal, work_on
 
 type_of_render = Callable[[archive.Row], Rendered | list[Problem]]
 
@@ -55,12 +55,7 @@ def step(at: datetime, only: Batch | None = None) -> bool:
     runs = Run.objects.filter(state=Run.State.QUEUED)
     if only is not None:
         runs = runs.filter(batch=only)
-    run = runs.claim(owner_name(), at)
-    if run is None:
-        return False
-    with renewing(run) as renewal:
-        build(run, renewal, at)
-    return True
+    return work_on(runs, at, partial(build, at=at))
 
 
 def build(run: Run, renewal: Renewal, at: datetime) -> None:

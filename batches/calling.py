@@ -43,7 +43,10 @@ def why_no_key(workspace: Workspace, api: str = "") -> str:
         return f"The workspace {workspace.name} has no API key. Save one to go on."
     if not key.url:
         return "SANDBOX_URL is not set: the workspace's key is for the sandbox. Start it to go on."
-    return f"The workspace's key is for the {key.get_api_display()}, this part is not there."
+    return (
+        f"The workspace's key is for the {key.get_api_display()}, and the batch was sent to the "
+        f"{ApiKey.Api(api).label}. Save a key for it to go on."
+    )
 
 
 def remember_account(key: ApiKey, client: Client, at: datetime) -> None:

@@ -6,6 +6,7 @@ paid answers.
 """
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from django.db import transaction
@@ -16,8 +17,7 @@ from batches.models import Batch, MessageBatch, Run
 from batches.polling import save_mirror
 from batches.words import count
 from claude_api import ClaudeError
-from leases.models import owner_name
-from leases.renewing import renewing
+from leases.renewing import Renewal, work_on
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -29,7 +29,10 @@ NOT_SENT = "Canceled before it was sent."
 
 
 def request_cancel(batch: Batch, at: datetime, actor: "User | None" = None) -> int:
-    """Write down that a Batch is to be cancelled; the number of parts that this concerns."""
+    """Write down that a Batch is to be cancelled.
+
+    Gives the number of parts that this concerns; a Run that is not built counts as one.
+    """
     with transaction.atomic():
         # The fence moves on, so that a builder at work can neither queue nor write any more.
         runs = batch.runs.filter(state=Run.State.QUEUED).update(
@@ -55,7 +58,7 @@ def request_cancel(batch: Batch, at: datetime, actor: "User | None" = None) -> i
         if runs:
             batch.record("cancel", NOT_BUILT, actor=actor)
         batch.recount()
-    return parts_open
+    return parts_open + runs
 
 
 def step(at: datetime, only: Batch | None = None) -> bool:
@@ -67,27 +70,21 @@ def step(at: datetime, only: Batch | None = None) -> bool:
     parts = MessageBatch.objects.filter(
         at_the_api | Q(state=State.QUEUED), cancel_requested_at__isnull=False
     ).filter(cancel_initiated_at=None)
-    if only is not None:
-        parts = parts.filter(batch=only)
-    part = parts.claim(owner_name(), at)
-    if part is None:
-        return False
-    with renewing(part):
-        if part.state == State.QUEUED:
-            drop(part)
-        else:
-            cancel(part, at)
-    return True
+    return work_on(parts.within(only), at, partial(drop_or_cancel, at=at))
+
+
+def drop_or_cancel(part: MessageBatch, renewal: Renewal, at: datetime) -> None:
+    if part.state == State.QUEUED:
+        drop(part)
+    else:
+        cancel(part, at)
 
 
 def drop(part: MessageBatch) -> None:
-    part.move(
+    part.release_as(
         State.DROPPED,
+        None,
         event=f"Part {part.part} was canceled before it was sent.",
-        owner="",
-        lease_until=None,
-        crashes=0,
-        due_at=None,
         reason=NOT_SENT,
     )
 

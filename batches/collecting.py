@@ -8,6 +8,7 @@ what came, and is asked for again as long as the API keeps results: 29 days from
 import os
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import BinaryIO
 
@@ -29,8 +30,7 @@ from claude_api import (
     read_result_line,
     split_lines,
 )
-from leases.models import owner_name
-from leases.renewing import Renewal, renewing
+from leases.renewing import Renewal, work_on
 
 State = MessageBatch.State
 RESULTS_KEPT = timedelta(days=29)
@@ -46,19 +46,16 @@ def step(at: datetime, only: Batch | None = None) -> bool:
         | Q(state=State.INCOMPLETE)
         | Q(gone(at), state=State.SUBMITTED)
     )
-    if only is not None:
-        parts = parts.filter(batch=only)
-    part = parts.claim(owner_name(), at)
-    if part is None:
-        return False
-    with renewing(part) as renewal:
-        if part.proven_at:
-            store(part, scan(part), renewal, at)
-        elif is_out_of_reach(part, at):
-            give_up(part, renewal)
-        else:
-            collect(part, renewal, at)
-    return True
+    return work_on(parts.within(only), at, partial(collect, at=at))
+
+
+def collect(part: MessageBatch, renewal: Renewal, at: datetime) -> None:
+    if part.proven_at:
+        store(part, scan(part), renewal, at)
+    elif is_out_of_reach(part, at):
+        give_up(part, renewal)
+    else:
+        fetch(part, renewal, at)
 
 
 def is_out_of_reach(part: MessageBatch, at: datetime) -> bool:
@@ -68,7 +65,7 @@ def is_out_of_reach(part: MessageBatch, at: datetime) -> bool:
     return MessageBatch.objects.filter(gone(at), pk=part.pk).exists()
 
 
-def collect(part: MessageBatch, renewal: Renewal, at: datetime) -> None:
+def fetch(part: MessageBatch, renewal: Renewal, at: datetime) -> None:
     key = live_key(part.workspace, part.api)
     if key is None:
         part.release(at + FIRST_PAUSE, reason=why_no_key(part.workspace, part.api))
@@ -157,17 +154,14 @@ def keep_incomplete(
 def store(part: MessageBatch, proof: Proof, renewal: Renewal, at: datetime) -> None:
     """The second half: index a proven file, then say that all of it is here."""
     tokens = write_index(part, proof, renewal)
-    stored = part.move(
+    stored = part.release_as(
         State.STORED,
+        None,
         event=(
             f"All {part.size:,} answers of part {part.part} are here: sent {part.size:,}, "
             f"answered {part.size:,}, missing 0."
         ),
         at=at,
-        owner="",
-        lease_until=None,
-        crashes=0,
-        due_at=None,
         stored_at=at,
         tokens=tokens,
         reason="",
@@ -269,13 +263,10 @@ def give_up(part: MessageBatch, renewal: Renewal) -> None:
     while chunk := list(islice(missing, CHUNK)):
         insert(chunk, newer, renewal)
     lost = part.size - len(have)
-    part.move(
+    part.release_as(
         State.LOST,
+        None,
         event=f"{lost:,} answers of part {part.part} are lost: the API no longer has them.",
-        owner="",
-        lease_until=None,
-        crashes=0,
-        due_at=None,
         tokens=tokens,
         reason=part.reason or "The API no longer has the results.",
     )

@@ -150,7 +150,10 @@ class Judge:
             yield outcome or unreadable(row, attempt)
 
     def find_attempts(self, page: list[archive.Row]) -> dict[int, Attempt]:
-        """Row number -> its newest attempt; parts that are still being built do not count."""
+        """Row number -> the attempt that counts: the newest one, of those that were sent if any.
+
+        Parts that are still being built do not count.
+        """
         found = list(
             Request.objects.filter(
                 batch=self.batch, row__gte=page[0].number, row__lte=page[-1].number
@@ -159,11 +162,14 @@ class Judge:
         part_ids = {pk >> POSITION_BITS for pk, *_ in found}
         parts = MessageBatch.objects.visible().in_bulk(part_ids)
         attempts: dict[int, Attempt] = {}
-        newest: dict[int, int] = {}
+        newest: dict[int, tuple[bool, int]] = {}
         for pk, row, own_id, kind, offset, length in found:
             part = parts.get(pk >> POSITION_BITS)
-            if part is not None and pk > newest.get(row, -1):
-                newest[row] = pk
+            if part is None:
+                continue
+            rank = (part.state not in part.NOT_SENT, pk)
+            if rank > newest.get(row, (False, -1)):
+                newest[row] = rank
                 attempts[row] = Attempt(part, own_id, kind, offset or 0, length or 0)
         return attempts
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tqdm import tqdm
 
 from batches.asking import Question, questions
-from batches.models import Batch
+from batches.models import Batch, MessageBatch
 from batches.worker import on_duty, turn
 from workspaces.models import Event
 
@@ -23,13 +23,33 @@ class Story:
             workspace_id=batch.workspace_id, subject=f"batch:{batch.pk}"
         ).order_by("pk")
         self.last = getattr(self.events.last(), "pk", 0)
+        self.told: set[str] = set()
         self.bar = tqdm(unit="part", disable=not sys.stderr.isatty(), dynamic_ncols=True)
 
     def go_on(self, batch: Batch) -> None:
-        for event in self.events.filter(pk__gt=self.last):
+        news = list(self.events.filter(pk__gt=self.last))
+        for event in news:
             self.last = event.pk
-            with tqdm.external_write_mode(sys.stderr):
-                self.say(event.sentence)
+            self.tell(event.sentence)
+        if not news:
+            self.tell_what_holds_up(batch)
+        self.draw(batch)
+
+    def tell(self, sentence: str) -> None:
+        with tqdm.external_write_mode(sys.stderr):
+            self.say(sentence)
+
+    def tell_what_holds_up(self, batch: Batch) -> None:
+        """Why parts wait, said once: the API is not reached, say."""
+        held_up = batch.message_batches.filter(
+            state__in=[MessageBatch.State.QUEUED, MessageBatch.State.SUBMITTED]
+        ).exclude(reason="")
+        for number, reason in held_up.order_by("part").values_list("part", "reason"):
+            if reason not in self.told:
+                self.told.add(reason)
+                self.tell(f"Part {number}: {reason}")
+
+    def draw(self, batch: Batch) -> None:
         self.bar.total = batch.parts
         self.bar.n = batch.parts_ended
         self.bar.set_postfix_str(f"{batch.answered:,} of {batch.sent:,} answered", refresh=False)

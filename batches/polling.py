@@ -6,6 +6,7 @@ listing of 1,000 mirrors them all; what is due and not on it is retrieved alone.
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
@@ -15,8 +16,7 @@ from batches.models import Batch, MessageBatch
 from batches.models.message_batch import MessageBatchQuerySet
 from claude_api import ClaudeError, Client, NotFound
 from claude_api import MessageBatch as RemoteBatch
-from leases.models import owner_name
-from leases.renewing import Renewal, renewing
+from leases.renewing import Renewal, work_on
 from workspaces.models import ApiKey
 
 SHORTEST_LOOK = timedelta(seconds=1)
@@ -36,13 +36,7 @@ def step(at: datetime, only: Batch | None = None) -> bool:
     watched = MessageBatch.objects.watched().filter(
         workspace_id=OuterRef("workspace_id"), api=OuterRef("api"), due_at__lte=at
     )
-    key = keys.filter(Exists(watched)).claim(owner_name(), at)
-    if key is None:
-        return False
-    with renewing(key) as renewal:
-        poll(key, renewal, at)
-    key.release(at)
-    return True
+    return work_on(keys.filter(Exists(watched)), at, partial(poll, at=at))
 
 
 def poll(key: ApiKey, renewal: Renewal, at: datetime) -> None:
@@ -59,6 +53,7 @@ def poll(key: ApiKey, renewal: Renewal, at: datetime) -> None:
         except ClaudeError as error:
             pause = remember_refusal(key, error, at)
             due_parts(key, at).update(due_at=at + pause, reason=f"Not looked at: {error}")
+    key.release(at)
 
 
 def due_parts(key: ApiKey, at: datetime) -> MessageBatchQuerySet:

@@ -8,6 +8,7 @@ itself.
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -29,8 +30,7 @@ from claude_api import (
 )
 from claude_api import MessageBatch as RemoteBatch
 from leases.clock import database_now
-from leases.models import owner_name
-from leases.renewing import renewing
+from leases.renewing import Renewal, work_on
 
 State = MessageBatch.State
 LEAST_LISTINGS = 3
@@ -44,17 +44,10 @@ WATCHED = timedelta(hours=48)
 def step(at: datetime, only: Batch | None = None) -> bool:
     """Look after one part whose sender died or whose outcome is unknown; True if there was one."""
     parts = MessageBatch.objects.filter(state__in=[State.SENDING, State.UNKNOWN])
-    if only is not None:
-        parts = parts.filter(batch=only)
-    part = parts.claim(owner_name(), at)
-    if part is None:
-        return False
-    with renewing(part):
-        reconcile(part, at)
-    return True
+    return work_on(parts.within(only), at, partial(reconcile, at=at))
 
 
-def reconcile(part: MessageBatch, at: datetime) -> None:
+def reconcile(part: MessageBatch, renewal: Renewal, at: datetime) -> None:
     created = read_created(part)
     if created is not None:
         save_created(part, created)
@@ -163,14 +156,11 @@ def is_ours(part: MessageBatch, remote: RemoteBatch, client: Client) -> bool | N
 
 def take(part: MessageBatch, remote: RemoteBatch, why: str) -> bool:
     """Make a batch found at the API this part's own."""
-    return part.move(
+    return part.release_as(
         State.SUBMITTED,
+        database_now(),
         event=f"Part {part.part} was found: {remote.id}. {why}",
         message_batch_id=remote.id,
-        owner="",
-        lease_until=None,
-        crashes=0,
-        due_at=database_now(),
         attempts=0,
         reason="",
         **MessageBatch.mirror(remote),
@@ -248,13 +238,10 @@ def drop(part: MessageBatch) -> None:
     """A person says that this part is not to be sent."""
     if part.state != State.UNKNOWN:
         raise CannotResolve(f"Part {part.part} is {part.state}, not unknown.")
-    dropped = part.move(
+    dropped = part.release_as(
         State.DROPPED,
+        None,
         event=f"Part {part.part} was dropped: {count(part.size, 'row')} not sent.",
-        owner="",
-        lease_until=None,
-        crashes=0,
-        due_at=None,
         reason="Dropped by a person after its outcome stayed unknown.",
     )
     if not dropped:

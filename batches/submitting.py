@@ -8,6 +8,7 @@ it. What is not known stays `unknown`: reconciling looks for it, nothing sends i
 import os
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -37,8 +38,7 @@ from claude_api import (
 )
 from claude_api import MessageBatch as RemoteBatch
 from leases.clock import database_now
-from leases.models import owner_name
-from leases.renewing import Renewal, renewing
+from leases.renewing import Renewal, work_on
 from workspaces.models import ApiKey
 
 State = MessageBatch.State
@@ -60,14 +60,7 @@ class Created(msgspec.Struct, frozen=True):
 def step(at: datetime, only: Batch | None = None) -> bool:
     """Send one queued part whose time has come; True if there was one."""
     parts = MessageBatch.objects.filter(state=State.QUEUED, cancel_requested_at=None)
-    if only is not None:
-        parts = parts.filter(batch=only)
-    part = parts.claim(owner_name(), at)
-    if part is None:
-        return False
-    with renewing(part) as renewal:
-        submit(part, renewal, at)
-    return True
+    return work_on(parts.within(only), at, partial(submit, at=at))
 
 
 def submit(part: MessageBatch, renewal: Renewal, at: datetime) -> None:
@@ -182,26 +175,20 @@ def settle_failure(part: MessageBatch, key: ApiKey, error: ClaudeError) -> None:
 
 def requeue(part: MessageBatch, key: ApiKey, error: ClaudeError, at: datetime) -> None:
     pause = remember_refusal(key, error, at, part.attempts)
-    part.move(
+    part.release_as(
         State.QUEUED,
+        at + pause,
         event=f"Part {part.part} was not created: {error}",
-        owner="",
-        lease_until=None,
-        crashes=0,
-        due_at=at + pause,
         attempts=part.attempts + 1,
         reason=f"Not sent: {error}",
     )
 
 
 def reject(part: MessageBatch, error: ClaudeError) -> None:
-    part.move(
+    part.release_as(
         State.REJECTED,
+        None,
         event=f"Part {part.part} was refused and not created: {error}",
-        owner="",
-        lease_until=None,
-        crashes=0,
-        due_at=None,
         reason=str(error),
     )
 
@@ -211,13 +198,10 @@ def become_unknown(part: MessageBatch, at: datetime, error: ClaudeError | None =
     why = str(error) if error else "The worker that sent it died before it had the answer."
     if isinstance(error, OutcomeUnknown) and error.answered:
         why = f"{why} The API had accepted it."
-    part.move(
+    part.release_as(
         State.UNKNOWN,
+        at,
         event=f"We do not know whether part {part.part} was created: {why}",
-        owner="",
-        lease_until=None,
-        crashes=0,
-        due_at=at,
         unknown_at=at,
         listings=0,
         reason=f"We do not know whether it was created: {why}",
@@ -227,14 +211,11 @@ def become_unknown(part: MessageBatch, at: datetime, error: ClaudeError | None =
 def save_created(part: MessageBatch, created: Created) -> bool:
     """Save what created.json says; False when the row is somebody else's by now."""
     remote = created.message_batch
-    return part.move(
+    return part.release_as(
         State.SUBMITTED,
+        database_now() + FIRST_LOOK,
         event=f"Part {part.part} was sent: {remote.id}.",
         message_batch_id=remote.id,
-        owner="",
-        lease_until=None,
-        crashes=0,
-        due_at=database_now() + FIRST_LOOK,
         reason="",
         **MessageBatch.mirror(remote),
     )

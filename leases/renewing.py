@@ -2,13 +2,15 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
 
 from django.db import DatabaseError, connection
 
 from leases.clock import database_now
-from leases.models import Lease
+from leases.models import Lease, LeaseQuerySet, owner_name
 
 RENEW_EVERY = 5.0
 logger = logging.getLogger(__name__)
@@ -64,3 +66,13 @@ def renewing(row: Lease, every: float = RENEW_EVERY) -> Iterator[Renewal]:
     finally:
         renewal.finish()
         thread.join()
+
+
+def work_on(rows: LeaseQuerySet, at: datetime, work: Callable[[Any, Renewal], None]) -> bool:
+    """Claim the row that has been due longest and work on it; False when none is due."""
+    row = rows.claim(owner_name(), at)
+    if row is None:
+        return False
+    with renewing(row) as renewal:
+        work(row, renewal)
+    return True

@@ -21,6 +21,10 @@ def new_nonce() -> str:
 
 
 class MessageBatchQuerySet(LeaseQuerySet):
+    def within(self, batch: Batch | None) -> Self:
+        """The parts of one Batch, or all of them."""
+        return self if batch is None else self.filter(batch=batch)
+
     def visible(self) -> Self:
         """Without the parts that a builder is still writing."""
         return self.exclude(state=MessageBatch.State.BUILDING)
@@ -176,6 +180,13 @@ class MessageBatch(Lease):
         if self.state in (self.State.SUBMITTED, self.State.INCOMPLETE):
             return Batch.State.COLLECTING
         return Batch.State.QUEUED if self.state == self.State.QUEUED else Batch.State.ENDED
+
+    def release_as(
+        self, state: str, due_at: datetime | None, *, event: str = "", **changes: Any
+    ) -> bool:
+        """Move to another state and give the row back, to be due again at `due_at`."""
+        changes |= {"owner": "", "lease_until": None, "crashes": 0, "due_at": due_at}
+        return self.move(state, event=event, **changes)
 
     def move(
         self, state: str, *, event: str = "", at: datetime | None = None, **changes: Any

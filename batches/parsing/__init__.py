@@ -26,8 +26,7 @@ from batches.parsing.dialect import check_delimiter, detect_delimiter
 from batches.parsing.recognising import is_requests, refuse_foreign
 from batches.parsing.undecodable import refuse_undecodable
 from batches.problems import FileRefused, Problem
-from leases.models import owner_name
-from leases.renewing import Renewal, renewing
+from leases.renewing import Renewal, work_on
 
 SHOWN = 100  # problems that are kept on the Upload; all of them lie in the archive
 
@@ -74,12 +73,7 @@ def step(at: datetime, only: Batch | None = None) -> bool:
     uploads = Upload.objects.filter(state=Upload.State.QUEUED)
     if only is not None:
         uploads = uploads.filter(pk__in=[only.upload_id])
-    upload = uploads.claim(owner_name(), at)
-    if upload is None:
-        return False
-    with renewing(upload) as renewal:
-        parse(upload, renewal)
-    return True
+    return work_on(uploads, at, parse)
 
 
 def parse(upload: Upload, renewal: Renewal) -> None:

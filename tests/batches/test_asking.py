@@ -81,6 +81,15 @@ def test_missing_key(batch):
     assert question.sentence == "The workspace Acme has no API key. Save one to go on."
 
 
+def test_key_for_another_api_than_the_one_it_was_sent_to(batch):
+    make_part(batch, state="submitted", api="claude")
+    [question] = ask(batch)
+    assert question.sentence == (
+        "The workspace's key is for the Sandbox, and the batch was sent to the Claude API. "
+        "Save a key for it to go on."
+    )
+
+
 def test_sandbox_without_an_address(settings, batch):
     make_part(batch)
     settings.SANDBOX_URL = ""

@@ -80,10 +80,11 @@ def test_a_second_time_there_is_nothing_to_cancel(batch: Batch, capsys) -> None:
     assert said[1] == f"Batch {batch.pk} has nothing left to cancel."
 
 
-def test_a_run_that_is_not_built_is_never_built(batch: Batch) -> None:
+def test_a_run_that_is_not_built_is_never_built(batch: Batch, capsys) -> None:
     batch.message_batches.all().delete()
     batch.runs.update(state="queued", due_at=timezone.now())
     call_command("cancel_batch", batch.pk)
+    assert "nothing left" not in capsys.readouterr().err
     assert not building.step(timezone.now(), batch)
     end(batch)
     assert batch.state == Batch.State.REFUSED

@@ -309,3 +309,15 @@ def test_other_batches_and_other_times_are_left_alone(api, part):
     assert not submitting.step(now(), only=other)
     assert not submitting.step(now() - MINUTE)
     assert api.connections == 0
+
+
+def test_answer_in_the_archive_is_taken_instead_of_a_second_post(api, workspace):
+    """The database was restored from a day on which the part was still queued."""
+    part = make_part(make_batch(workspace))
+    created = {"nonce": part.nonce, "request_id": "req_1", "message_batch": remote("msgbatch_1")}
+    with archive.writing(archive.created(part.pk)) as file:
+        file.write(msgspec.json.encode(created))
+    assert submitting.step(now())
+    part.refresh_from_db()
+    assert (part.state, part.message_batch_id) == ("submitted", "msgbatch_1")
+    assert api.connections == 0

@@ -49,6 +49,47 @@ def part_size(text: str) -> int:
     return int(text)
 
 
+def add_recipe(parser: CommandParser) -> None:
+    parser.add_argument("--model", help="the model's id")
+    parser.add_argument(
+        "--prompt",
+        type=text_or_file,
+        metavar="TEXT|@FILE",
+        help="the prompt, with {{column}} where a cell belongs",
+    )
+    parser.add_argument("--system", type=text_or_file, default="", metavar="TEXT|@FILE")
+    parser.add_argument("--max-tokens", type=int, default=1024, metavar="N")
+    parser.add_argument(
+        "--id-column",
+        default="",
+        metavar="C",
+        help="the column that names a row; else its number does",
+    )
+
+
+def add_selection(parser: CommandParser) -> None:
+    rows = parser.add_mutually_exclusive_group()
+    rows.add_argument("--rows", type=count, metavar="N", help="only the first N rows")
+    rows.add_argument("--sample", type=count, metavar="N", help="only N rows at random")
+    parser.add_argument(
+        "--part-size",
+        type=part_size,
+        default=0,
+        metavar="N",
+        help="about so many rows a message batch",
+    )
+    parser.add_argument(
+        "--leave-out",
+        action="store_true",
+        help="leave rows with problems out and send the others",
+    )
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="send what a running batch sends already, and pay twice",
+    )
+
+
 class Command(BaseCommand):
     help = "Send every row of a file as a request in Message Batches and bring the answers back."
 
@@ -60,51 +101,18 @@ class Command(BaseCommand):
             metavar="FILE",
             help="CSV, TSV, or JSONL of ready requests",
         )
-        parser.add_argument("--model", help="the model's id")
-        parser.add_argument(
-            "--prompt",
-            type=text_or_file,
-            metavar="TEXT|@FILE",
-            help="the prompt, with {{column}} where a cell belongs",
-        )
-        parser.add_argument("--system", type=text_or_file, default="", metavar="TEXT|@FILE")
-        parser.add_argument("--max-tokens", type=int, default=1024, metavar="N")
-        parser.add_argument(
-            "--id-column",
-            default="",
-            metavar="C",
-            help="the column that names a row; else its number does",
-        )
         parser.add_argument(
             "--encoding", default="", help="such as cp1252, where the file does not say itself"
         )
         parser.add_argument("--name", default="")
         parser.add_argument("--workspace", default="", metavar="SLUG")
-        rows = parser.add_mutually_exclusive_group()
-        rows.add_argument("--rows", type=count, metavar="N", help="only the first N rows")
-        rows.add_argument("--sample", type=count, metavar="N", help="only N rows at random")
-        parser.add_argument(
-            "--part-size",
-            type=part_size,
-            default=0,
-            metavar="N",
-            help="about so many rows a message batch",
-        )
-        parser.add_argument(
-            "--leave-out",
-            action="store_true",
-            help="leave rows with problems out and send the others",
-        )
-        parser.add_argument(
-            "--again",
-            action="store_true",
-            help="send what a running batch sends already, and pay twice",
-        )
         parser.add_argument("--resume", type=int, metavar="ID", help="go on with a batch")
         parser.add_argument("--output", type=Path, metavar="OUT.csv|OUT.jsonl")
         parser.add_argument(
             "--no-wait", action="store_true", help="queue it for the workers and print its id"
         )
+        add_recipe(parser)
+        add_selection(parser)
 
     def handle(self, **options: Any) -> None:
         self.options = options
