@@ -14,7 +14,8 @@ SKELETON_LIMIT = 16 << 20
 # documented; here the create is refused, for it bounds what must be held in memory.
 ELEMENT_LIMIT = 32 << 20
 # Everything that is not a bracket: whole strings (a bracket inside one is text), and the rest.
-RUN = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
+# The outermost repeat is not possessive: before Python 3.11.4 such a group eats an open string.
+RUN = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*', re.DOTALL)
 REQUESTS_KEY = re.compile(rb'"requests"\s*:\s*\Z')
 OPENING = b"{["
 
