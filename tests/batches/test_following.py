@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from batches.following import follow
@@ -11,6 +12,14 @@ from tests.batches.stage import make_batch, make_part
 from workspaces.models import ApiKey
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
+
+
+def make_ended(workspace):
+    batch = make_batch(workspace)
+    make_part(batch, state="stored")
+    with transaction.atomic():
+        batch.recount()
+    return batch
 
 
 def told(batch, enough):
@@ -26,9 +35,7 @@ def told(batch, enough):
 
 
 def test_it_works(api, workspace):
-    batch = make_batch(workspace)
-    make_part(batch, state="stored")
-    batch.recount()
+    batch = make_ended(workspace)
     assert told(batch, 1) == ([], [])
     assert batch.final
 
@@ -57,9 +64,6 @@ def test_other_batches_are_left_alone(settings, workspace):
     settings.SANDBOX_URL = "http://127.0.0.1:1"
     ApiKey.seal(workspace, "sandbox", "sk-ant-scripted-key")
     other = make_part(make_batch(workspace))
-    mine = make_batch(workspace)
-    make_part(mine, state="stored")
-    mine.recount()
-    told(mine, 1)
+    told(make_ended(workspace), 1)
     other.refresh_from_db()
     assert (other.state, other.attempts) == (MessageBatch.State.QUEUED, 0)
