@@ -61,7 +61,7 @@ def step(at: datetime, only: Batch | None = None) -> bool:
 def build(run: Run, renewal: Renewal, at: datetime) -> None:
     """Write the parts of a claimed Run and queue them, or refuse the Run with a reason."""
     selection = msgspec.convert(run.selection, Selection)
-    discard_unfinished(run)
+    discard_unfinished(run, renewal)
     survey = make_survey(run)
     chosen = choose(run, selection, survey)
     if not chosen:
@@ -83,12 +83,15 @@ def build(run: Run, renewal: Renewal, at: datetime) -> None:
     queue(run, parts, survey, at)
 
 
-def discard_unfinished(run: Run) -> None:
+def discard_unfinished(run: Run, renewal: Renewal) -> None:
     """Remove what a builder left that died, or whose Run was canceled; parts are written anew.
 
     A Batch has one queued Run at most: what is `building` in it is nobody else's.
     """
-    for part in run.batch.message_batches.filter(state=MessageBatch.State.BUILDING):
+    unfinished = list(run.batch.message_batches.filter(state=MessageBatch.State.BUILDING))
+    # Only now, for whoever has taken the Run over since may have begun some of these.
+    renewal.check()
+    for part in unfinished:
         Request.objects.delete_part(part.pk)
         if archive.requests(part.pk, 0).parent.exists():
             archive.delete("message_batches", part.pk)

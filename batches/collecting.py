@@ -185,8 +185,7 @@ def write_index(part: MessageBatch, proof: Proof, renewal: Renewal) -> dict[str,
     A part that was sent again and turned up after all is paid, but its rows have a newer attempt.
     """
     path = archive.results(part.pk, part.results_fence or 0)
-    renewal.check()
-    Result.objects.delete_part(part.pk)
+    Result.objects.delete_part(part.pk, renewal.check)
     totals = dict.fromkeys(TOKENS, 0)
     newer = newer_run(part)
     with open(path, "rb") as file:
@@ -245,7 +244,7 @@ def give_up(part: MessageBatch, renewal: Renewal) -> None:
     # Anew from the file that counts: an index that a crash left unfinished may lack what is there.
     tokens = dict(part.tokens)
     if part.results_fence is None:
-        Result.objects.delete_part(part.pk)
+        Result.objects.delete_part(part.pk, renewal.check)
     else:
         tokens = write_index(part, scan(part), renewal)
     have = set(Result.objects.of(part.pk).values_list("pk", flat=True).iterator(CHUNK))

@@ -4,7 +4,7 @@ A Request's id is arithmetic, `message_batch_id << 17 | position`, so that a par
 one id range: inserted in chunks, deleted in chunks, never by cascade.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 from django.db import models, transaction
@@ -32,12 +32,17 @@ class IndexQuerySet(models.QuerySet[Any]):
             yield from page
             start = page[-1].pk + 1
 
-    def delete_part(self, message_batch_id: int) -> None:
-        """Delete one part's rows, a chunk at a time, so that no other writer waits long."""
+    def delete_part(self, message_batch_id: int, prove: Callable[[], None] = lambda: None) -> None:
+        """Delete one part's rows, a chunk at a time, so that no other writer waits long.
+
+        `prove` raises, inside each chunk's transaction, where the part is another worker's by now:
+        what that one wrote must stay.
+        """
         first = message_batch_id << POSITION_BITS
         last = self.of(message_batch_id).order_by("-pk").values_list("pk", flat=True).first()
         for start in range(first, (last or first - 1) + 1, CHUNK):
             with transaction.atomic():
+                prove()
                 chunk = self.filter(pk__gte=start, pk__lt=min(start + CHUNK, (last or 0) + 1))
                 chunk._raw_delete(chunk.db)
 

@@ -176,6 +176,16 @@ def test_builder_that_lost_its_lease_indexes_nothing(died):
     assert not MessageBatch.objects.filter(part=9).exists()
 
 
+def test_builder_that_lost_its_lease_discards_nothing(died):
+    stale, part = died
+    Run.objects.update(fence=stale.fence + 1)
+    with pytest.raises(LeaseLost):
+        building.discard_unfinished(stale, Renewal(stale))
+    assert archive.requests(part.pk, stale.fence).exists()
+    assert rows_of(part) == [2, 3, 4, 5]
+    assert MessageBatch.objects.get() == part
+
+
 def test_builder_that_crashed_three_workers_is_set_aside(died):
     Run.objects.update(crashes=3)
     assert not building.step(now() + timedelta(days=1))

@@ -6,6 +6,7 @@ from batches import archive, collecting, polling, submitting
 from batches.models import Batch, MessageBatch, Request, Result
 from claude_api import read_result_line
 from leases.models import LEASE
+from leases.renewing import LeaseLost, Renewal
 from tests.batches.stage import (
     HOUR,
     MINUTE,
@@ -323,6 +324,15 @@ def test_worker_that_lost_its_lease_names_no_file(api, part):
     assert not Result.objects.exists()
     collect(part, body(result_lines(part)), api=api, at=now() + 2 * LEASE)
     assert (part.state, part.results_fence) == ("stored", 10)
+
+
+def test_worker_that_lost_its_lease_deletes_no_index(api, part):
+    leave_unfinished(part)
+    stale = MessageBatch.objects.get()
+    assert collecting.step(now())
+    with pytest.raises(LeaseLost):
+        collecting.write_index(stale, collecting.scan(stale), Renewal(stale))
+    assert check_index(MessageBatch.objects.get()) == rows_of(part)
 
 
 def test_late_results_of_a_part_that_was_sent_again_do_not_count(api, batch):
