@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from batches.calling import live_key, why_no_key
+from batches.calling import ANOTHER_ACCOUNT, live_key, why_no_key
 from batches.models import Batch, MessageBatch, Request
 from batches.words import count
 
@@ -65,5 +65,11 @@ def about_the_key(batch: Batch) -> Iterator[Question]:
             yield Question(why_no_key(batch.workspace, api))
             return
     key = batch.workspace.live_key()
-    if key is not None and key.refused:
+    if key is None:
+        return
+    for number, account in open_parts.order_by("part").values_list("part", "account"):
+        if not key.lists(account):
+            yield Question(f"Part {number}: {ANOTHER_ACCOUNT} Save a key of that one to go on.")
+            return
+    if key.refused:
         yield Question(f"{key.refused} Nothing is lost: it goes on when the key works.")

@@ -23,6 +23,7 @@ from workspaces.models import ApiKey, Workspace
 
 LOOK_AGAIN_AT_REFUSED = timedelta(minutes=5)
 SHORTEST_PAUSE = timedelta(seconds=1)
+ANOTHER_ACCOUNT = "It was sent with a key of another Anthropic workspace than the key saved now."
 REFUSALS = KeyRefused | BillingRefused | PermissionRefused | SpendLimitReached
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 
-from batches.calling import client_for, remember_account, remember_refusal
+from batches.calling import ANOTHER_ACCOUNT, client_for, remember_account, remember_refusal
 from batches.models import Batch, MessageBatch
 from batches.models.message_batch import MessageBatchQuerySet
 from claude_api import ClaudeError, Client, NotFound
@@ -69,7 +69,7 @@ def leave_to_other_keys(key: ApiKey, at: datetime) -> None:
     """
     due_parts(key, at).exclude(account=key.account()).update(
         due_at=at + LONGEST_LOOK,
-        reason="It was sent with a key of another Anthropic workspace than the key saved now.",
+        reason=ANOTHER_ACCOUNT,
     )
 
 

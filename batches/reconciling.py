@@ -14,7 +14,14 @@ from typing import Any
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from batches.calling import client_for, live_key, remember_account, remember_refusal, why_no_key
+from batches.calling import (
+    ANOTHER_ACCOUNT,
+    client_for,
+    live_key,
+    remember_account,
+    remember_refusal,
+    why_no_key,
+)
 from batches.models import Batch, MessageBatch, Run
 from batches.submitting import become_unknown, read_created, save_created
 from batches.words import count
@@ -37,6 +44,7 @@ LEAST_LISTINGS = 3
 # Without a list head there is only the clock, and two clocks may differ.
 CLOCK_MARGIN = timedelta(hours=1)
 NO_KEY_PAUSE = timedelta(seconds=30)
+OTHER_KEY_PAUSE = timedelta(minutes=5)
 # So long after the POST a batch may still turn up; later nothing new can.
 WATCHED = timedelta(hours=48)
 
@@ -71,6 +79,10 @@ def look(part: MessageBatch, at: datetime) -> None:
         try:
             remotes = list_candidates(part, client)
             remember_account(key, client, at)
+            if not key.lists(part.account):
+                # Its listing cannot show this part: nothing was learnt, nothing is counted.
+                part.release(at + OTHER_KEY_PAUSE)
+                return
             candidates = judge(part, remotes, client)
         except ClaudeError as error:
             part.release(at + remember_refusal(key, error, at))
@@ -154,8 +166,8 @@ def is_ours(part: MessageBatch, remote: RemoteBatch, client: Client) -> bool | N
         return None
 
 
-def take(part: MessageBatch, remote: RemoteBatch, why: str) -> bool:
-    """Make a batch found at the API this part's own."""
+def take(part: MessageBatch, remote: RemoteBatch, why: str, **place: str) -> bool:
+    """Make a batch found at the API this part's own; `place` is the api and account it lies at."""
     return part.release_as(
         State.SUBMITTED,
         database_now(),
@@ -163,6 +175,7 @@ def take(part: MessageBatch, remote: RemoteBatch, why: str) -> bool:
         message_batch_id=remote.id,
         attempts=0,
         reason="",
+        **place,
         **MessageBatch.mirror(remote),
     )
 
@@ -203,12 +216,25 @@ class CannotResolve(Exception):
 
 
 def adopt(part: MessageBatch, message_batch_id: str) -> None:
-    """A person says which batch at the API is this part; its size has to agree."""
-    if part.state not in (State.UNKNOWN, State.DROPPED):
-        raise CannotResolve(f"Part {part.part} is {part.state}: there is nothing to adopt for it.")
+    """A person says which batch at the API is this part; all that can be checked has to agree."""
+    refuse_to_adopt(part, message_batch_id)
     key = live_key(part.workspace, part.api)
     if key is None:
         raise CannotResolve(why_no_key(part.workspace, part.api))
+    with client_for(key) as client:
+        remote = client.retrieve_batch(message_batch_id)
+        remember_account(key, client, database_now())
+        if not key.lists(part.account):
+            raise CannotResolve(f"Part {part.part}: {ANOTHER_ACCOUNT} Save that key first.")
+        refuse_another(part, remote, client)
+    # A part that was dropped before it was sent learns only here where it lies.
+    if not take(part, remote, "A person adopted it.", api=key.api, account=key.account()):
+        raise CannotResolve("Somebody else has decided in the meantime.")
+
+
+def refuse_to_adopt(part: MessageBatch, message_batch_id: str) -> None:
+    if part.state not in (State.UNKNOWN, State.DROPPED):
+        raise CannotResolve(f"Part {part.part} is {part.state}: there is nothing to adopt for it.")
     if MessageBatch.objects.filter(message_batch_id=message_batch_id).exists():
         raise CannotResolve(f"{message_batch_id} is another part already.")
     if is_about_to_be_sent_again(part):
@@ -216,15 +242,19 @@ def adopt(part: MessageBatch, message_batch_id: str) -> None:
             f"Part {part.part} is about to be sent again. Cancel the batch first, or wait until "
             "it is sent."
         )
-    with client_for(key) as client:
-        remote = client.retrieve_batch(message_batch_id)
+
+
+def refuse_another(part: MessageBatch, remote: RemoteBatch, client: Client) -> None:
+    """Raise CannotResolve where the size or, once it ended, the nonce speaks against it."""
     if remote.request_counts.total != part.size:
         raise CannotResolve(
-            f"{message_batch_id} holds {count(remote.request_counts.total, 'request')}, "
+            f"{remote.id} holds {count(remote.request_counts.total, 'request')}, "
             f"part {part.part} has {part.size:,}."
         )
-    if not take(part, remote, "A person adopted it."):
-        raise CannotResolve("Somebody else has decided in the meantime.")
+    if is_ours(part, remote, client) is False:
+        raise CannotResolve(
+            f"{remote.id} is not part {part.part}: its results carry other custom_ids."
+        )
 
 
 def is_about_to_be_sent_again(part: MessageBatch) -> bool:

@@ -179,6 +179,9 @@ def requeue(part: MessageBatch, key: ApiKey, error: ClaudeError, at: datetime) -
         State.QUEUED,
         at + pause,
         event=f"Part {part.part} was not created: {error}",
+        # It lies nowhere yet; the next try may be with another key.
+        api="",
+        account="",
         attempts=part.attempts + 1,
         reason=f"Not sent: {error}",
     )

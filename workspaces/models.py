@@ -103,6 +103,11 @@ class ApiKey(Lease):
         """Whose listing this key sees: the Anthropic workspace, or ours until it is known."""
         return self.anthropic_workspace or f"workspace:{self.workspace_id}"
 
+    def lists(self, account: str) -> bool:
+        """Whether this key's listing shows the batches of `account`, as far as both are known."""
+        known = self.anthropic_workspace
+        return not known or account in ("", known) or account.startswith("workspace:")
+
     @property
     def url(self) -> str:
         url = settings.SANDBOX_URL if self.api == self.Api.SANDBOX else settings.CLAUDE_API_URL

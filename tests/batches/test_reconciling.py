@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from batches import archive, building, cancelling, collecting, polling, reconciling, submitting
+from batches.asking import questions
 from batches.models import MessageBatch, Run
 from tests.batches.stage import (
     HOUR,
@@ -252,6 +253,17 @@ def test_reason_outlives_a_missing_key(api, key, workspace):
     assert (part.state, part.listings, part.reason) == ("unknown", 0, "We do not know.")
 
 
+def test_key_of_another_account_settles_nothing(at_sandbox, part):
+    """What that key lists says nothing of the part: a person asked now might pay twice."""
+    MessageBatch.objects.update(account="wrkspc_another")
+    look(part, 0, 6, 16, 30)
+    assert (part.state, part.listings, part.settled_at) == ("unknown", 0, None)
+    [question] = questions(part.batch)
+    assert "another Anthropic workspace" in question.sentence
+    with pytest.raises(reconciling.CannotResolve, match="Save that key first"):
+        reconciling.adopt(part, at_sandbox.create(body_of(part)))
+
+
 def test_adopt(at_sandbox, part):
     id = at_sandbox.create(body_of(part))
     reconciling.adopt(part, id)
@@ -264,6 +276,23 @@ def test_adopt_a_dropped_part(at_sandbox, part):
     reconciling.drop(part)
     reconciling.adopt(part, id)
     assert (part.state, part.batch.not_sent, part.batch.sent) == ("submitted", 0, 5)
+
+
+def test_adopted_part_that_was_dropped_before_it_was_sent_is_watched(at_sandbox, workspace):
+    part = make_part(make_batch(workspace), state="dropped", api="", account="")
+    reconciling.adopt(part, at_sandbox.create(body_of(part)))
+    assert (part.api, part.account) == ("sandbox", account_of(at_sandbox))
+    at_sandbox.change(clock_offset=100)
+    assert polling.step(now() + MINUTE)
+    part.refresh_from_db()
+    assert part.processing_status == "ended"
+
+
+def test_adopt_refuses_results_of_others(at_sandbox, part):
+    id = at_sandbox.create(foreign_body(5))
+    at_sandbox.change(clock_offset=100)
+    with pytest.raises(reconciling.CannotResolve, match="its results carry other custom_ids"):
+        reconciling.adopt(part, id)
 
 
 def test_adopt_refuses_another_size(at_sandbox, part):
