@@ -4,6 +4,7 @@ import hashlib
 import heapq
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,12 +57,25 @@ def draft(upload: Upload, name: str, recipe: Recipe | None) -> Batch:
 
 
 def discard(batch: Batch) -> None:
-    """Remove a draft that never had a Run, with its upload."""
+    """Remove a draft that never had a Run, with its upload; what has one stays."""
+    if batch.runs.exists():
+        return
     upload = batch.upload
     batch.delete()
     if upload is not None:
         archive.delete("uploads", upload.pk)
         upload.delete()
+
+
+@contextmanager
+def one_at_a_time(workspace: Workspace) -> Iterator[None]:
+    """A transaction in which nobody else starts a Batch of the workspace.
+
+    Two who start the same file at once follow each other, and the second finds the first.
+    """
+    with transaction.atomic():
+        Workspace.objects.select_for_update().get(pk=workspace.pk)
+        yield
 
 
 def same_batch(upload: Upload, recipe: dict[str, object]) -> Batch | None:

@@ -1,8 +1,9 @@
 import hashlib
+import threading
 
 import msgspec
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
 from batches import archive, starting
 from batches.models import Batch, MessageBatch, Run, Upload
@@ -64,6 +65,32 @@ def test_discard_leaves_nothing(batch):
     assert not path.parent.exists()
     assert not Batch.objects.exists()
     assert not Upload.objects.exists()
+
+
+def test_discard_keeps_what_was_started(batch):
+    starting.start(batch, Selection(), now())
+    starting.discard(batch)
+    assert Batch.objects.get().runs.count() == 1
+    assert archive.rows(batch.upload.pk, 1).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_who_start_the_same_follow_each_other(batch):
+    """The second looks for a twin only when the first is through."""
+    looked = []
+
+    def start_second():
+        with starting.one_at_a_time(batch.workspace):
+            looked.append(twin_of(batch))
+        connection.close()
+
+    second = threading.Thread(target=start_second)
+    with starting.one_at_a_time(batch.workspace):
+        second.start()
+        second.join(0.2)
+        starting.start(batch, Selection(), now())
+    second.join()
+    assert looked == [batch]
 
 
 def twin_of(batch, recipe=RECIPE, workspace=None):

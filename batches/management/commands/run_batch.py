@@ -147,11 +147,12 @@ class Command(BaseCommand):
         batch = starting.draft(upload, name, recipe)
         try:
             self.refuse_problems(batch)
-            self.refuse_twin(batch)
+            with starting.one_at_a_time(workspace):
+                self.refuse_twin(batch)
+                starting.start(batch, self.selection(), database_now())
         except BaseException:
             starting.discard(batch)
             raise
-        starting.start(batch, self.selection(), database_now())
         return batch
 
     def recipe_as_given(self) -> Recipe | None:
