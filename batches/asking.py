@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 
 import msgspec
+from django.utils.text import capfirst
 
 from batches.calling import ANOTHER_ACCOUNT, live_key, why_no_key
 from batches.models import Batch, MessageBatch, Request
 from batches.words import count
+from leases.models import CRASH_LIMIT, Lease
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -49,10 +51,14 @@ def row_range(part: MessageBatch) -> str:
 
 def set_aside(batch: Batch) -> Iterator[Question]:
     for row in [*batch.message_batches.set_aside(), *batch.runs.set_aside()]:
-        yield Question(
-            f"{str(row).capitalize()} stopped {row.crashes} workers and is set aside. Look into "
-            "the worker's log before you go on."
-        )
+        yield stopped_workers(row)
+
+
+def stopped_workers(row: Lease) -> Question:
+    return Question(
+        f"{capfirst(str(row))} stopped {row.crashes} workers and is set aside. Look into "
+        "the worker's log before you go on."
+    )
 
 
 def about_the_key(batch: Batch) -> Iterator[Question]:
@@ -71,5 +77,7 @@ def about_the_key(batch: Batch) -> Iterator[Question]:
         if not key.lists(account):
             yield Question(f"Part {number}: {ANOTHER_ACCOUNT} Save a key of that one to go on.")
             return
+    if key.crashes >= CRASH_LIMIT:
+        yield stopped_workers(key)
     if key.refused:
         yield Question(f"{key.refused} Nothing is lost: it goes on when the key works.")

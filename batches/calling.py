@@ -34,7 +34,14 @@ def client_for(key: ApiKey) -> Client:
 def live_key(workspace: Workspace, api: str = "") -> ApiKey | None:
     """The workspace's key, as long as it is for the API that the caller's rows live at."""
     key = workspace.live_key()
-    return key if key and key.url and api in ("", key.api) else None
+    return key if key and api in ("", key.api) and not why_unusable(key) else None
+
+
+def why_unusable(key: ApiKey) -> str:
+    """What keeps a saved key from being used with any API; empty where nothing does."""
+    if not key.url:
+        return "SANDBOX_URL is not set: the workspace's key is for the sandbox. Start it to go on."
+    return key.why_unreadable()
 
 
 def why_no_key(workspace: Workspace, api: str = "") -> str:
@@ -42,8 +49,8 @@ def why_no_key(workspace: Workspace, api: str = "") -> str:
     key = workspace.live_key()
     if key is None:
         return f"The workspace {workspace.name} has no API key. Save one to go on."
-    if not key.url:
-        return "SANDBOX_URL is not set: the workspace's key is for the sandbox. Start it to go on."
+    if why := why_unusable(key):
+        return why
     return (
         f"The workspace's key is for the {key.get_api_display()}, and the batch was sent to the "
         f"{ApiKey.Api(api).label}. Save a key for it to go on."

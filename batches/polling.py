@@ -11,7 +11,13 @@ from functools import partial
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 
-from batches.calling import ANOTHER_ACCOUNT, client_for, remember_account, remember_refusal
+from batches.calling import (
+    ANOTHER_ACCOUNT,
+    client_for,
+    remember_account,
+    remember_refusal,
+    why_unusable,
+)
 from batches.models import Batch, MessageBatch
 from batches.models.message_batch import MessageBatchQuerySet
 from claude_api import ClaudeError, Client, NotFound
@@ -41,6 +47,10 @@ def step(at: datetime, only: Batch | None = None) -> bool:
 
 def poll(key: ApiKey, renewal: Renewal, at: datetime) -> None:
     """Mirror what the API says of this key's parts; an API that refuses is left alone a while."""
+    if why := why_unusable(key):
+        due_parts(key, at).update(due_at=at + LONGEST_LOOK, reason=f"Not looked at: {why}")
+        key.release(at)
+        return
     with client_for(key) as client:
         try:
             page = client.list_batches(limit=1000)

@@ -50,6 +50,8 @@ def ensure_key(workspace: Workspace, say: Callable[[str], None]) -> ApiKey:
             return save_key(workspace, ApiKey.Api.CLAUDE, given)
         except KeyMalformed as error:
             raise CommandError(f"ANTHROPIC_API_KEY: {error}", returncode=NO_KEY) from None
+    if why := key.why_unreadable():
+        raise CommandError(why, returncode=NO_KEY)
     if given and key.reveal() != given:
         say(
             f"ANTHROPIC_API_KEY is not used: the workspace {workspace.slug} has its own {key}. "

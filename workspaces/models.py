@@ -99,6 +99,14 @@ class ApiKey(Lease):
         """The secret in clear: for the client alone, never for a page, a log or an error."""
         return encryption.unseal(self.workspace_id, self.secret)
 
+    def why_unreadable(self) -> str:
+        """The sentence where the secret cannot be opened any more; empty where it can."""
+        try:
+            self.reveal()
+        except encryption.SecretUnreadable as error:
+            return str(error)
+        return ""
+
     def account(self) -> str:
         """Whose listing this key sees: the Anthropic workspace, or ours until it is known."""
         return self.anthropic_workspace or f"workspace:{self.workspace_id}"
@@ -122,7 +130,9 @@ class ApiKey(Lease):
 
     def forgive(self) -> None:
         """A person says that it is worth trying again: the spend limit was raised, say."""
-        type(self).objects.filter(pk=self.pk).update(refused="", refused_type="", paused_until=None)
+        type(self).objects.filter(pk=self.pk).update(
+            refused="", refused_type="", paused_until=None, crashes=0
+        )
 
 
 class Event(models.Model):

@@ -1,4 +1,5 @@
 import pytest
+from cryptography.fernet import Fernet
 
 from batches.asking import questions
 from batches.models import Batch, Run
@@ -94,6 +95,21 @@ def test_sandbox_without_an_address(settings, batch):
     make_part(batch)
     settings.SANDBOX_URL = ""
     assert "SANDBOX_URL is not set" in ask(batch)[0].sentence
+
+
+def test_key_that_cannot_be_opened(settings, batch):
+    make_part(batch)
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    [question] = ask(batch)
+    assert question.sentence.startswith("The stored API key cannot be decrypted")
+
+
+def test_key_that_stopped_three_workers(batch):
+    make_part(batch)
+    ApiKey.objects.update(crashes=3)
+    [question] = ask(batch)
+    assert question.sentence.startswith("Sandbox key ending ")
+    assert "stopped 3 workers" in question.sentence
 
 
 def test_other_batches_questions_are_not_asked(batch):

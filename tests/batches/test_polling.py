@@ -1,6 +1,7 @@
 from datetime import timedelta
 
 import pytest
+from cryptography.fernet import Fernet
 
 from batches import collecting, polling
 from batches.models import MessageBatch, Result
@@ -251,6 +252,27 @@ def test_part_of_another_account_is_not_asked_for(api, batch):
     assert "another Anthropic workspace" in MessageBatch.objects.get().reason
     assert api.paths("GET") == [BATCHES]
     assert (state_of(part), part.not_found) == ("in_progress", 0)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("SANDBOX_URL", "", "SANDBOX_URL is not set"),
+        ("ENCRYPTION_KEYS", [Fernet.generate_key().decode()], "cannot be decrypted"),
+    ],
+)
+def test_key_that_cannot_be_used_is_not_set_aside(api, key, batch, settings, setting, value, said):
+    part = make_sent(batch, "msgbatch_1")
+    whole = getattr(settings, setting)
+    setattr(settings, setting, value)
+    for minute in (0, 6, 12, 18):
+        assert polling.step(now() + minute * MINUTE)
+    part.refresh_from_db()
+    assert said in part.reason
+    setattr(settings, setting, whole)
+    api.plan("GET", BATCHES, page(remote("msgbatch_1", status="ended")))
+    assert polling.step(now() + 24 * MINUTE)
+    assert state_of(part) == "ended"
 
 
 def test_part_at_another_api_is_not_asked_for(api, batch):

@@ -125,7 +125,8 @@ def test_problems_of_file_and_recipe_come_by_row(workspace):
 
 
 def test_revive_lets_everything_be_tried_again(batch):
-    key = ApiKey.seal(batch.workspace, "claude", "sk-ant-1", refused="No.", refused_type="key")
+    refused = {"refused": "No.", "refused_type": "key", "crashes": 3}
+    key = ApiKey.seal(batch.workspace, "claude", "sk-ant-1", **refused)
     other = make_part(make_batch(batch.workspace), 6, crashes=3)
     make_part(batch, crashes=3)
     run = starting.start(batch, Selection(), now())
@@ -133,5 +134,5 @@ def test_revive_lets_everything_be_tried_again(batch):
     starting.revive(batch)
     key.refresh_from_db()
     run.refresh_from_db()
-    assert (key.refused, run.crashes) == ("", 0)
+    assert (key.refused, key.crashes, run.crashes) == ("", 0, 0)
     assert list(MessageBatch.objects.set_aside()) == [other]
