@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
 from itertools import islice
+from typing import BinaryIO
 
 import msgspec
 from django.db import transaction
@@ -207,27 +208,32 @@ def write_part(
     """Write one part's requests file and index it in chunks, as long as the Run is ours."""
     digest = hashlib.sha256()
     with archive.writing(archive.requests(part.pk, part.requests_fence or 0)) as file:
-        while chunk := list(islice(rows, CHUNK)):
-            requests = []
-            for row, rendered in chunk:
-                line = request_line(part.custom_id(row), rendered.params)
-                requests.append(
-                    Request(
-                        pk=Request.key(part.pk, part.size),
-                        batch_id=part.batch_id,
-                        row=row,
-                        own_id=rendered.own_id,
-                        offset=part.bytes,
-                        length=len(line) - 1,
-                    )
-                )
-                digest.update(line)
-                file.write(line)
-                part.size += 1
-                part.bytes += len(line)
-            insert(requests, renewal)
+        # One rendered row at a time: a chunk of long ones would be as large as the part.
+        requests = (write_request(part, row, one, file, digest) for row, one in rows)
+        while chunk := list(islice(requests, CHUNK)):
+            insert(chunk, renewal)
     part.sha256 = digest.hexdigest()
     return part
+
+
+def write_request(
+    part: MessageBatch, row: int, rendered: Rendered, file: BinaryIO, digest: "hashlib._Hash"
+) -> Request:
+    """Append one line to the requests file and count it; gives its place."""
+    line = request_line(part.custom_id(row), rendered.params)
+    request = Request(
+        pk=Request.key(part.pk, part.size),
+        batch_id=part.batch_id,
+        row=row,
+        own_id=rendered.own_id,
+        offset=part.bytes,
+        length=len(line) - 1,
+    )
+    digest.update(line)
+    file.write(line)
+    part.size += 1
+    part.bytes += len(line)
+    return request
 
 
 def request_line(custom_id: str, params: bytes) -> bytes:

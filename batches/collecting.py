@@ -154,6 +154,9 @@ def keep_incomplete(
 def store(part: MessageBatch, proof: Proof, renewal: Renewal, at: datetime) -> None:
     """The second half: index a proven file, then say that all of it is here."""
     tokens = write_index(part, proof, renewal)
+    indexed = Result.objects.of(part.pk).count()
+    if indexed != part.size:
+        raise ValueError(f"{part}: {indexed:,} of {part.size:,} proven answers are in the index")
     stored = part.release_as(
         State.STORED,
         None,

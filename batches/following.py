@@ -12,6 +12,8 @@ from batches.worker import on_duty, turn
 from workspaces.models import Event
 
 REST = 0.2
+# Parts and the clock are what is known; a percentage or a time to go would be made up.
+BAR = "{n_fmt} of {total_fmt} parts ended |{bar:40}| {elapsed}{postfix}"
 
 
 class Story:
@@ -24,7 +26,9 @@ class Story:
         ).order_by("pk")
         self.last = getattr(self.events.last(), "pk", 0)
         self.told: set[str] = set()
-        self.bar = tqdm(unit="part", disable=not sys.stderr.isatty(), dynamic_ncols=True)
+        self.bar = tqdm(
+            bar_format=BAR, disable=not sys.stderr.isatty(), dynamic_ncols=True, leave=False
+        )
 
     def go_on(self, batch: Batch) -> None:
         news = list(self.events.filter(pk__gt=self.last))

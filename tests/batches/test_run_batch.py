@@ -1,10 +1,15 @@
 """`manage.py run_batch`, called as a shell calls it."""
 
+import contextlib
 import csv
 import json
+import os
+import pty
 import re
 import signal
+import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -13,7 +18,7 @@ from django.core.management import CommandError, call_command
 
 from batches.models import Batch, Run, Upload
 from tests.batches.operator import Operator, read_table, write_table
-from tests.processes import Sandbox
+from tests.processes import ROOT, Sandbox
 from workspaces.models import ApiKey, Workspace
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -263,3 +268,34 @@ def test_a_file_of_many_kinds_of_text_comes_back_whole(api: Operator, tmp_path: 
     rows = read_table(output)
     assert [[row["id"], row["der Text"]] for row in rows] == cells
     assert all(row["result"] == "succeeded" for row in rows)
+
+
+def test_a_terminal_shows_a_bar_of_the_parts(api: Operator, table: Path) -> None:
+    screen, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (40, 120))
+    recipe = ["--model", "claude-x", "--prompt", "Say {{text}}"]
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "run_batch", str(table), *recipe, "--part-size", "6"],
+        cwd=ROOT,
+        env=api.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    said = read_screen(screen)
+    assert process.wait(10) == 0, said
+    assert "0 of 2 parts ended |" in said
+    assert "0 of 12 answered" in said
+    assert "%" not in said
+    assert "\x1b[31" not in said, "news is not red"
+
+
+def read_screen(screen: int) -> str:
+    """All that a program shows on its terminal until it ends."""
+    with open(screen, "rb", buffering=0) as file:
+        seen = b""
+        with contextlib.suppress(OSError):  # what Linux answers once the other side is closed
+            while part := file.read(4096):
+                seen += part
+    return seen.decode()

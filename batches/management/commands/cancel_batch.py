@@ -20,9 +20,10 @@ class Command(BaseCommand):
             raise CommandError(f"There is no batch {batch}.", returncode=2)
         parts = request_cancel(found, database_now())
         if not parts:
-            self.stderr.write(f"Batch {batch} has nothing left to cancel.")
+            self.stderr.write(f"Batch {batch} has nothing left to cancel.", style_func=str)
             return
         self.stderr.write(
             f"Canceled: {count(parts, 'part')} of batch {batch}. The workers tell the API; "
-            f"follow it with manage.py run_batch --resume {batch}"
+            f"follow it with manage.py run_batch --resume {batch}",
+            style_func=str,
         )

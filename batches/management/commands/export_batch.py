@@ -48,7 +48,8 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=REFUSED) from error
         except PermissionError as error:
             raise CommandError(f"{out} cannot be written: {error}", returncode=REFUSED) from error
-        self.stderr.write(f"{say_counts(counts)} → {'stdout' if out == STDOUT else out}")
+        where = "stdout" if out == STDOUT else out
+        self.stderr.write(f"{say_counts(counts)} → {where}", style_func=str)
 
 
 def check_place(path: Path) -> None:

@@ -39,5 +39,5 @@ class Command(BaseCommand):
 
         signal.signal(signal.SIGTERM, finish)
         signal.signal(signal.SIGINT, finish)
-        self.stderr.write("worker ready")
+        self.stderr.write("worker ready", style_func=str)
         work(stop, interval=interval, once=once)

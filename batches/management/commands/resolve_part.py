@@ -30,7 +30,7 @@ class Command(BaseCommand):
         if found is None:
             raise CommandError(f"There is no part {part}.", returncode=2)
         try:
-            self.stderr.write(self.resolve(found, answer, options))
+            self.stderr.write(self.resolve(found, answer, options), style_func=str)
         except reconciling.CannotResolve as reason:
             raise CommandError(str(reason), returncode=2) from reason
         except (ClaudeError, ValueError) as error:

@@ -128,7 +128,8 @@ class Command(BaseCommand):
         sys.exit(self.wait(batch))
 
     def say(self, line: str) -> None:
-        self.stderr.write(line)
+        """News, not an error: without the red that Django gives to stderr."""
+        self.stderr.write(line, style_func=str)
 
     def begin(self) -> Batch:
         """A new Batch with a queued Run, or a refusal with nothing left behind."""
