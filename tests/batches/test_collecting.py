@@ -306,6 +306,16 @@ def test_crash_after_the_file_was_proven_is_only_indexed(api, part):
     assert api.connections == 0
 
 
+def test_damaged_file_is_not_said_to_be_whole(api, part):
+    leave_unfinished(part)
+    with archive.writing(archive.results(part.pk, 3)) as file:
+        file.write(b"".join(result_lines(part)[:4]))
+    with pytest.raises(ValueError, match="4 of 5 proven answers are in the index"):
+        collecting.step(now())
+    part.refresh_from_db()
+    assert part.state == "submitted"
+
+
 def test_crash_while_a_part_is_given_up_loses_nothing_that_came(api, part):
     leave_unfinished(part, proven=False)
     MessageBatch.objects.update(created_at=now() - 29 * DAY)
