@@ -159,7 +159,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = read_text("REDIS_URL")
 if REDIS_URL and urlsplit(REDIS_URL).scheme not in ("redis", "rediss", "unix"):
-    raise ImproperlyConfigured(f"REDIS_URL is {REDIS_URL!r}: write redis://HOST:PORT/0.")
+    # Its text is not repeated: a password may stand in it.
+    raise ImproperlyConfigured("REDIS_URL cannot be read: write redis://HOST:PORT/0.")
 CHANNEL_LAYERS: dict[str, dict[str, object]] = {
     "default": (
         {

@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from leases.clock import database_now
 from leases.models import Lease
 from workspaces import encryption
 
@@ -91,7 +92,7 @@ class ApiKey(Lease):
             api=api,
             secret=token,
             last4=secret[-4:],
-            due_at=timezone.now(),
+            due_at=database_now(),
             **fields,
         )
 
