@@ -80,4 +80,9 @@ def about_the_key(batch: Batch) -> Iterator[Question]:
     if key.crashes >= CRASH_LIMIT:
         yield stopped_workers(key)
     if key.refused:
-        yield Question(f"{key.refused} Nothing is lost: it goes on when the key works.")
+        way = (
+            f"Raise the limit, then: manage.py run_batch --resume {batch.pk}"
+            if key.spend_limited
+            else "It goes on when the key works."
+        )
+        yield Question(f"{key.refused.rstrip('.')}. Nothing is lost. {way}")
