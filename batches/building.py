@@ -30,25 +30,16 @@ type_of_render = Callable[[archive.Row], Rendered | list[Problem]]
 
 
 class Survey:
-    """What the first pass learns of a Run: the rows that can be sent and the ones that cannot."""
+    """What the first pass learns of a Run: the rows that can be sent, and how many cannot."""
 
     def __init__(self) -> None:
         self.numbers = array("L")
         self.lengths = array("L")
-        self.left_out: list[archive.LeftOut] = []
-        self.refused_by_parsing = 0
+        self.left_out = 0
 
-    def add(self, row: archive.Row, rendered: Rendered | list[Problem]) -> None:
-        if isinstance(rendered, Rendered):
-            self.numbers.append(row.number)
-            self.lengths.append(len(rendered.params) + LINE_OVERHEAD)
-        else:
-            reason = " ".join(problem.sentence() for problem in rendered)
-            self.left_out.append(archive.LeftOut(row.number, reason))
-
-    @property
-    def left_out_count(self) -> int:
-        return self.refused_by_parsing + len(self.left_out)
+    def add(self, number: int, rendered: Rendered) -> None:
+        self.numbers.append(number)
+        self.lengths.append(len(rendered.params) + LINE_OVERHEAD)
 
 
 def step(at: datetime, only: Batch | None = None) -> bool:
@@ -76,7 +67,6 @@ def build(run: Run, renewal: Renewal, at: datetime) -> None:
     again = MessageBatch.objects.filter(pk=selection.part).first()
     sizes = plan_parts(lengths, len(lengths) if again else selection.part_size)
     rows = render_chosen(run, chosen)
-    write_left_out(run, survey)
     parts = [
         write_part(create_part(run, number, again, renewal), islice(rows, size), renewal)
         for number, size in enumerate(sizes, again.part if again else next_number(run))
@@ -100,13 +90,24 @@ def discard_unfinished(run: Run, renewal: Renewal) -> None:
 
 
 def make_survey(run: Run) -> Survey:
+    """The first pass; writes down on the way which rows the recipe cannot send, and why."""
     survey, render = Survey(), renderer_for(run)
-    for row in upload_rows(run):
-        if row.reason:
-            survey.refused_by_parsing += 1
-        else:
-            survey.add(row, render(row))
+    with archive.writing(archive.left_out(run.pk, run.fence)) as file:
+        for row in upload_rows(run):
+            rendered = [] if row.reason else render(row)
+            if isinstance(rendered, Rendered):
+                survey.add(row.number, rendered)
+                continue
+            survey.left_out += 1
+            # What parsing has refused says so itself, in the rows file.
+            if rendered:
+                file.write(left_out_line(row, rendered))
     return survey
+
+
+def left_out_line(row: archive.Row, problems: list[Problem]) -> bytes:
+    reason = " ".join(problem.sentence() for problem in problems)
+    return msgspec.json.encode(archive.LeftOut(row.number, reason)) + b"\n"
 
 
 def upload_of(run: Run) -> Upload:
@@ -152,14 +153,13 @@ def taken_rows(run: Run) -> set[int]:
 
 def refuse(run: Run, survey: Survey) -> None:
     reason = (
-        f"No row can be sent: {count(survey.left_out_count, 'row')} left out."
-        if survey.left_out_count and not survey.numbers
+        f"No row can be sent: {count(survey.left_out, 'row')} left out."
+        if survey.left_out and not survey.numbers
         else "No row is left to send."
     )
-    write_left_out(run, survey)
     with transaction.atomic():
         if run.release(None, state=Run.State.REFUSED, reason=reason, left_out_fence=run.fence):
-            Batch.objects.filter(pk=run.batch_id).update(left_out=survey.left_out_count)
+            Batch.objects.filter(pk=run.batch_id).update(left_out=survey.left_out)
             run.batch.record("refused", reason)
             run.batch.recount()
 
@@ -173,13 +173,6 @@ def render_chosen(run: Run, chosen: set[int]) -> Iterator[tuple[int, Rendered]]:
             if not isinstance(rendered, Rendered):
                 raise ValueError(f"row {row.number} of {run} could be sent a moment ago")
             yield row.number, rendered
-
-
-def write_left_out(run: Run, survey: Survey) -> None:
-    encode = msgspec.json.Encoder().encode
-    with archive.writing(archive.left_out(run.pk, run.fence)) as file:
-        for left_out in survey.left_out:
-            file.write(encode(left_out) + b"\n")
 
 
 def next_number(run: Run) -> int:
@@ -259,7 +252,7 @@ def queue(run: Run, parts: list[MessageBatch], survey: Survey, at: datetime) -> 
         MessageBatch.objects.bulk_update(
             parts, ["state", "due_at", "size", "bytes", "sha256"], batch_size=100
         )
-        Batch.objects.filter(pk=run.batch_id).update(left_out=survey.left_out_count)
+        Batch.objects.filter(pk=run.batch_id).update(left_out=survey.left_out)
         run.batch.record(
             "built",
             f"{count(requests, 'request')} written in {count(len(parts), 'part')}.",
