@@ -17,6 +17,7 @@ from batches.models import Batch, Run, Upload
 from batches.planning import Selection
 from batches.problems import Problem
 from batches.recipe import Recipe, Renderer, digest
+from claude_api.tolerant import clean
 from workspaces.models import Workspace
 
 if TYPE_CHECKING:
@@ -29,10 +30,10 @@ def receive(path: Path, workspace: Workspace, at: datetime, encoding: str = "") 
     """Copy a file into the archive and queue it to be parsed."""
     upload = Upload.objects.create(
         workspace=workspace,
-        filename=path.name[:255],
+        filename=clean(path.name[:255]),
         token=secrets.token_urlsafe(16),
         size=path.stat().st_size,
-        encoding=encoding,
+        encoding=encoding[:20],
     )
     digest = hashlib.sha256()
     with open(path, "rb") as source, archive.writing(archive.received(upload.pk)) as target:
@@ -51,7 +52,7 @@ def draft(upload: Upload, name: str, recipe: Recipe | None) -> Batch:
     return Batch.objects.create(
         workspace_id=upload.workspace_id,
         upload=upload,
-        name=name[:200],
+        name=clean(name[:200]),
         recipe=msgspec.to_builtins(recipe) if recipe else {},
     )
 

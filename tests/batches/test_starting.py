@@ -1,4 +1,5 @@
 import hashlib
+import os
 import threading
 
 import msgspec
@@ -57,6 +58,14 @@ def test_receive_copies_byte_for_byte(workspace, tmp_path):
     assert (upload.size, upload.received) == (len(content), len(content))
     assert upload.sha256 == hashlib.sha256(content).hexdigest()
     assert (upload.state, upload.encoding, upload.filename) == ("queued", "cp1252", path.name)
+
+
+def test_names_that_no_database_takes(workspace, tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.csv")
+    path.write_text("text\n")
+    upload = starting.receive(path, workspace, now(), encoding="x" * 30)
+    batch = starting.draft(upload, path.stem, RECIPE)
+    assert (upload.filename, batch.name) == ("caf\ufffd.csv", "caf\ufffd")
 
 
 def test_discard_leaves_nothing(batch):
