@@ -1,5 +1,6 @@
 """Rows and archive become a file: CSV or JSONL, every row of the upload, in its order."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -80,6 +81,17 @@ def write_export(
     with archive.writing(path.resolve()) as file:
         file.writelines(chunks)
     return counts
+
+
+def check_place(path: Path) -> None:
+    """Raise ExportRefused where no file can be written; asked before anything is paid for."""
+    folder = path.absolute().parent
+    if path.is_dir():
+        raise ExportRefused(f"{path} is a folder. Name a file in it.")
+    if not folder.is_dir():
+        raise ExportRefused(f"The folder {path.parent} does not exist.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ExportRefused(f"The folder {path.parent} cannot be written to.")
 
 
 def find_format(path: Path) -> Format:

@@ -127,7 +127,8 @@ def test_an_unknown_column_names_the_nearest(api: Operator, table: Path, capsys)
         (["missing.csv"], "missing.csv is not a file."),
         ([], "Name a FILE"),
         (["--resume", "4711"], "There is no batch 4711 here."),
-        (["--output", "out.xlsx"], "--output ends in .csv or .jsonl."),
+        (["--output", "out.xlsx"], "--output: out.xlsx ends neither in .csv nor in .jsonl."),
+        (["--output", str(ROOT)], "is a folder. Name a file in it."),
         (["--output", "nowhere/out.csv"], "The folder nowhere does not exist."),
     ],
 )

@@ -8,7 +8,15 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from batches.exporting import FORMATS, ExportRefused, Format, export, say_counts, write_export
+from batches.exporting import (
+    FORMATS,
+    ExportRefused,
+    Format,
+    check_place,
+    export,
+    say_counts,
+    write_export,
+)
 from batches.models import Batch
 
 REFUSED = 2
@@ -50,13 +58,6 @@ class Command(BaseCommand):
             raise CommandError(f"{out} cannot be written: {error}", returncode=REFUSED) from error
         where = "stdout" if out == STDOUT else out
         self.stderr.write(f"{say_counts(counts)} → {where}", style_func=str)
-
-
-def check_place(path: Path) -> None:
-    if path.is_dir():
-        raise CommandError(f"{path} is a folder. Name a file in it.", returncode=REFUSED)
-    if not path.absolute().parent.is_dir():
-        raise CommandError(f"The folder {path.parent} does not exist.", returncode=REFUSED)
 
 
 def print_export(batch: Batch, format: Format | None, **given: bool) -> Counter[str]:

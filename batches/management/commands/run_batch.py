@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from batches import parsing, starting
 from batches.asking import Question
-from batches.exporting import write_export
+from batches.exporting import ExportRefused, check_place, find_format, write_export
 from batches.following import REST, follow
 from batches.models import Batch, Upload
 from batches.planning import MOST_REQUESTS, Selection
@@ -265,10 +265,11 @@ class Command(BaseCommand):
 def check_output(path: Path | None) -> None:
     if path is None:
         return
-    if path.suffix.lower() not in (".csv", ".jsonl"):
-        raise CommandError("--output ends in .csv or .jsonl.", returncode=REFUSED)
-    if not path.absolute().parent.is_dir():
-        raise CommandError(f"The folder {path.parent} does not exist.", returncode=REFUSED)
+    try:
+        check_place(path)
+        find_format(path)
+    except ExportRefused as error:
+        raise CommandError(f"--output: {error}", returncode=REFUSED) from None
 
 
 def read_upload(batch: Batch) -> Upload:
