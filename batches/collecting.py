@@ -103,7 +103,7 @@ def download(part: MessageBatch, client: Client) -> tuple[Proof, list[str]]:
             try:
                 take_all(chunks, proof, file)
             except OutcomeUnknown as error:
-                broken.append(f"the download broke off: {error}")
+                broken.append(f"the download broke off: {str(error).rstrip('.')}")
         if proof.missing and part.results_fence is not None:
             with open(archive.results(part.pk, part.results_fence), "rb") as earlier:
                 take_all(earlier, proof, file)

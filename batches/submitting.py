@@ -204,7 +204,10 @@ def become_unknown(part: MessageBatch, at: datetime, error: ClaudeError | None =
     part.release_as(
         State.UNKNOWN,
         at,
-        event=f"We do not know whether part {part.part} was created: {why}",
+        event=(
+            f"We do not know whether part {part.part} was created: {why} "
+            "Nothing is sent again by itself."
+        ),
         unknown_at=at,
         listings=0,
         reason=f"We do not know whether it was created: {why}",

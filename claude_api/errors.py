@@ -86,7 +86,7 @@ class ApiError(ClaudeError):
     def __str__(self) -> str:
         kind = f" {self.type}" if self.type else ""
         reference = f" (request {self.request_id})" if self.request_id else ""
-        return f"The API answers {self.status}{kind}: {self.message}{reference}"
+        return f"The API answers {self.status}{kind}: {self.message.rstrip('.')}{reference}."
 
     @property
     def is_refusal(self) -> bool:
