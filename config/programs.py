@@ -81,6 +81,15 @@ class Programs(honcho.manager.Manager):
         for name, command in parse_procfile(procfile.read_text()).processes.items():
             self.add_process(name, command, env=environment, cwd=str(procfile.parent))
 
+    def loop(self) -> None:
+        """Run until all have ended; also where a signal cannot be answered on a closed terminal."""
+        try:
+            super().loop()
+        finally:
+            # Whoever waits for this process, children included, must not wait for them in vain.
+            if self._all_started():
+                super().terminate()
+
     @property
     def workers(self) -> list[str]:
         return [name for name in self._processes if name.startswith("worker")]

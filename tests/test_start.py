@@ -113,6 +113,28 @@ def test_no_program_outlives_its_start(start, number):
     assert not is_listening(port)
 
 
+def test_it_stops_where_nobody_reads_what_it_says(project, tmp_path):
+    procfile = tmp_path / "Procfile"
+    procfile.write_text("web: exec sleep 60\n")
+    command = [sys.executable, "-m", "config.start", "--port", "0", "--sandbox-port", "0"]
+    mine = {name: value for name, value in os.environ.items() if name not in ENVIRONMENT}
+    with subprocess.Popen(
+        [*command, "--procfile", str(procfile)],
+        cwd=project,
+        env=mine,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        wait_until(lambda: len(descendants(process.pid)) >= 2, 20)
+        children = descendants(process.pid)
+        process.stdout.close()
+        try:
+            assert end(process, 20) != 0
+        finally:
+            process.kill()
+    wait_until(lambda: all_gone(children), 15)
+
+
 def test_when_a_program_dies_all_stop_and_the_reason_comes_last(start, tmp_path):
     procfile = tmp_path / "Procfile"
     procfile.write_text("web: exec sleep 60\nworker1: echo no database here; exit 3\n")
