@@ -16,7 +16,7 @@ INTRODUCTION = re.compile(
     r"(?:\b(?:(?:any |choose )?one of|either|labels?|categor(?:y|ies)|classes|options?|choices?"
     r"|choose (?:from|between|among)|classif\w+[^.:\n]{0,80}?\b(?:as|into)"
     r"|(?:answer|reply|respond)(?: only| just)?(?: with| in)?(?: only| just| exactly)?"
-    r"|is (?:it|this|the \w+)|eine[rs] von|entweder|kategorien?|antworte(?: nur)? mit"
+    r"|is (?:it|this(?: \w+(?= (?!or |oder )\w))?|the \w+)|eine[rs] von|entweder|kategorien?|antworte(?: nur)? mit"
     r"|klassifizier\w+[^.:\n]{0,80}?\bals|parmi|soit|catégories?|classe\w*[^.:\n]{0,80}?\bcomme"
     r"|répond\w*(?: uniquement)? par|una? de|uno de|clasific\w+[^.:\n]{0,80}?\bcomo|categorías?"
     r"|responde(?: solo)? con)\b|之一|类别|标签|选择|分类为|分为|回答"

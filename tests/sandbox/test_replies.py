@@ -38,6 +38,7 @@ LABELS = {
     "Labels:\n- Billing\n- Bug: it is broken\n\nThanks!": ["Billing", "Bug"],
     "Answer with 'yes' or 'no': is it blue?": ["yes", "no"],
     "Is this spam or ham? Buy now": ["spam", "ham"],
+    "Is this review positive, negative or mixed? Nice": ["positive", "negative", "mixed"],
     "Klassifiziere als positiv, negativ oder neutral: toll": ["positiv", "negativ", "neutral"],
     "Réponds par oui ou non : il pleut": ["oui", "non"],
     "Clasifica el texto como queja o elogio: gracias": ["queja", "elogio"],
