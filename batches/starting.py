@@ -13,11 +13,12 @@ import msgspec
 from django.db import transaction
 
 from batches import archive
-from batches.models import Batch, Run, Upload
+from batches.models import Batch, MessageBatch, Run, Upload
 from batches.planning import Selection
 from batches.problems import Problem
 from batches.recipe import Recipe, Renderer, digest
 from claude_api.tolerant import clean
+from leases.clock import database_now
 from workspaces.models import Workspace
 
 if TYPE_CHECKING:
@@ -150,6 +151,8 @@ def revive(batch: Batch) -> None:
     """A person says to try again what was set aside or refused."""
     for rows in (batch.runs, batch.message_batches):
         rows.set_aside().update(crashes=0)
+    at = database_now()
+    batch.message_batches.free(at).filter(state=MessageBatch.State.QUEUED).update(due_at=at)
     key = batch.workspace.live_key()
     if key is not None:
         key.forgive()

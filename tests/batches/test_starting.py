@@ -1,6 +1,7 @@
 import hashlib
 import os
 import threading
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -145,3 +146,14 @@ def test_revive_lets_everything_be_tried_again(batch):
     run.refresh_from_db()
     assert (key.refused, key.crashes, run.crashes) == ("", 0, 0)
     assert list(MessageBatch.objects.set_aside()) == [other]
+
+
+def test_revive_sends_at_once_what_waits_for_a_key(batch):
+    """The part waits for five minutes, because the key before this one was refused."""
+    later = now() + timedelta(minutes=5)
+    part = make_part(batch, 6, state="queued", due_at=later)
+    sending = make_part(batch, 7, state="queued", due_at=later, lease_until=later)
+    starting.revive(batch)
+    assert list(MessageBatch.objects.filter(due_at__lte=now())) == [part]
+    sending.refresh_from_db()
+    assert sending.due_at == later
