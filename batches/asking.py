@@ -81,8 +81,9 @@ def about_the_key(batch: Batch) -> Iterator[Question]:
         yield stopped_workers(key)
     if key.refused:
         way = (
-            f"Raise the limit, then: manage.py run_batch --resume {batch.pk}"
+            "Raise the limit"
             if key.spend_limited
-            else "It goes on when the key works."
+            else f"Save a key that works: manage.py add_key {batch.workspace.slug}"
         )
-        yield Question(f"{key.refused.rstrip('.')}. Nothing is lost. {way}")
+        go_on = f"manage.py run_batch --resume {batch.pk}"
+        yield Question(f"{key.refused.rstrip('.')}. Nothing is lost. {way}, then: {go_on}")
