@@ -90,7 +90,8 @@ def _path(kind: str, owner_id: int, name: str) -> Path:
 def writing(path: Path) -> Iterator[BinaryIO]:
     """Write a file that exists only when it is whole: fsynced under another name, then renamed."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
+    # Two processes that write one export do not meet in a file of the same name.
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with open(unfinished, "wb", buffering=1 << 20) as file:
             yield file
@@ -116,6 +117,11 @@ def remove_older(path: Path) -> None:
     for sibling in path.parent.glob(f"{name}-*{path.suffix}"):
         if int(sibling.stem.rpartition("-")[2]) < int(fence):
             sibling.unlink(missing_ok=True)
+
+
+def size(path: Path) -> int:
+    """The bytes of a file, 0 where it is gone."""
+    return path.stat().st_size if path.exists() else 0
 
 
 def read_slice(path: Path, offset: int, length: int) -> bytes:

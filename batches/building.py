@@ -43,11 +43,19 @@ class Survey:
 
 
 def step(at: datetime, only: Batch | None = None) -> bool:
-    """Build one queued Run; True if there was one."""
-    runs = Run.objects.filter(state=Run.State.QUEUED)
+    """Build one queued Run, or clean up after one that was canceled; True if there was one."""
+    runs = Run.objects.filter(state__in=[Run.State.QUEUED, Run.State.REFUSED])
     if only is not None:
         runs = runs.filter(batch=only)
-    return work_on(runs, at, partial(build, at=at))
+    return work_on(runs, at, partial(build_or_discard, at=at))
+
+
+def build_or_discard(run: Run, renewal: Renewal, at: datetime) -> None:
+    if run.state == Run.State.QUEUED:
+        build(run, renewal, at)
+    else:
+        discard_unfinished(run, renewal)
+        run.release(None)
 
 
 def build(run: Run, renewal: Renewal, at: datetime) -> None:
@@ -75,11 +83,8 @@ def build(run: Run, renewal: Renewal, at: datetime) -> None:
 
 
 def discard_unfinished(run: Run, renewal: Renewal) -> None:
-    """Remove what a builder left that died, or whose Run was canceled; parts are written anew.
-
-    A Batch has one queued Run at most: what is `building` in it is nobody else's.
-    """
-    unfinished = list(run.batch.message_batches.filter(state=MessageBatch.State.BUILDING))
+    """Remove what a builder left that died, or whose Run was canceled meanwhile."""
+    unfinished = list(run.message_batches.filter(state=MessageBatch.State.BUILDING))
     # Only now, for whoever has taken the Run over since may have begun some of these.
     renewal.check()
     for part in unfinished:

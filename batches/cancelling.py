@@ -41,7 +41,7 @@ def request_cancel(batch: Batch, at: datetime, actor: "User | None" = None) -> i
             fence=F("fence") + 1,
             owner="",
             lease_until=None,
-            due_at=None,
+            due_at=at,  # for building, to remove what it had begun
         )
         parts = batch.message_batches.filter(state__in=MessageBatch.OPEN, cancel_requested_at=None)
         parts_open = parts.exclude(processing_status="ended").update(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from django.db import transaction
 from django.db.models import Q
@@ -133,14 +133,12 @@ def keep_incomplete(
     if not part.mine().update(results_fence=part.fence):
         return
     part.refresh_from_db()
-    tokens = write_index(part, proof, renewal)
-    changes = {
+    changes = write_index(part, proof, renewal) | {
         "owner": "",
         "lease_until": None,
         "crashes": 0,
         "due_at": at + pause,
         "attempts": part.attempts + 1,
-        "tokens": tokens,
         "reason": f"Part {part.part} is incomplete: {'; '.join(objections)}. We ask again.",
     }
     if part.state == State.SUBMITTED:
@@ -153,7 +151,7 @@ def keep_incomplete(
 
 def store(part: MessageBatch, proof: Proof, renewal: Renewal, at: datetime) -> None:
     """The second half: index a proven file, then say that all of it is here."""
-    tokens = write_index(part, proof, renewal)
+    totals = write_index(part, proof, renewal)
     indexed = Result.objects.of(part.pk).count()
     if indexed != part.size:
         raise ValueError(f"{part}: {indexed:,} of {part.size:,} proven answers are in the index")
@@ -166,8 +164,8 @@ def store(part: MessageBatch, proof: Proof, renewal: Renewal, at: datetime) -> N
         ),
         at=at,
         stored_at=at,
-        tokens=tokens,
         reason="",
+        **totals,
     )
     if stored:
         archive.remove_older(archive.results(part.pk, part.results_fence or 0))
@@ -182,22 +180,23 @@ def scan(part: MessageBatch) -> Proof:
     return proof
 
 
-def write_index(part: MessageBatch, proof: Proof, renewal: Renewal) -> dict[str, int]:
-    """Write the Results of a part from its file, anew and in row order; the sums of tokens.
+def write_index(part: MessageBatch, proof: Proof, renewal: Renewal) -> dict[str, Any]:
+    """Write the Results of a part from its file, anew and in row order.
 
+    Gives the totals for the part's own columns: tokens, and answers by type.
     A part that was sent again and turned up after all is paid, but its rows have a newer attempt.
     """
     path = archive.results(part.pk, part.results_fence or 0)
     Result.objects.delete_part(part.pk, renewal.check)
-    totals = dict.fromkeys(TOKENS, 0)
+    tokens = dict.fromkeys(TOKENS, 0)
     newer = newer_run(part)
     with open(path, "rb") as file:
         results = (make_result(request, proof, file) for request in answered(part, proof))
         while chunk := list(islice(results, CHUNK)):
             insert(chunk, newer, renewal)
             for name in TOKENS:
-                totals[name] += sum(getattr(result, name) for result in chunk)
-    return totals
+                tokens[name] += sum(getattr(result, name) for result in chunk)
+    return {"tokens": tokens, "answers": part.count_answers()}
 
 
 def answered(part: MessageBatch, proof: Proof) -> Iterator[Request]:
@@ -245,11 +244,11 @@ def insert(results: list[Result], newer: int | None, renewal: Renewal) -> None:
 def give_up(part: MessageBatch, renewal: Renewal) -> None:
     """The API has nothing more: rows without an answer become `missing`, for good."""
     # Anew from the file that counts: an index that a crash left unfinished may lack what is there.
-    tokens = dict(part.tokens)
+    totals: dict[str, Any] = {}
     if part.results_fence is None:
         Result.objects.delete_part(part.pk, renewal.check)
     else:
-        tokens = write_index(part, scan(part), renewal)
+        totals = write_index(part, scan(part), renewal)
     have = set(Result.objects.of(part.pk).values_list("pk", flat=True).iterator(CHUNK))
     missing = (
         Result(
@@ -265,10 +264,11 @@ def give_up(part: MessageBatch, renewal: Renewal) -> None:
     while chunk := list(islice(missing, CHUNK)):
         insert(chunk, newer, renewal)
     lost = part.size - len(have)
+    totals["answers"] = part.count_answers()
     part.release_as(
         State.LOST,
         None,
         event=f"{lost:,} answers of part {part.part} are lost: the API no longer has them.",
-        tokens=tokens,
         reason=part.reason or "The API no longer has the results.",
+        **totals,
     )

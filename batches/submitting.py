@@ -5,6 +5,7 @@ wire, the POST is made once, and the answer lies in created.json before the data
 it. What is not known stays `unknown`: reconciling looks for it, nothing sends it again.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -46,6 +47,7 @@ NO_KEY_PAUSE = timedelta(seconds=30)
 SAME_SIZE_PAUSE = timedelta(seconds=2)
 FIRST_LOOK = timedelta(seconds=1)
 PREFIX, SUFFIX = b'{"requests":[', b"]}"
+logger = logging.getLogger(__name__)
 CHUNK_SIZE = 1 << 20
 
 
@@ -73,6 +75,8 @@ def submit(part: MessageBatch, renewal: Renewal, at: datetime) -> None:
         part.release(key.paused_until, reason=key.refused or part.reason)
     elif created := read_created(part):
         recover(part, key, created)
+    elif (length := archive.size(requests_path(part))) != part.bytes:
+        drop_damaged(part, length)
     else:
         with client_for(key) as client:
             try:
@@ -89,6 +93,20 @@ def recover(part: MessageBatch, key: ApiKey, created: Created) -> None:
     """The archive knows an answer that the database, restored from an older day, does not."""
     if part.move(State.SENDING, api=key.api, account=key.account(), sent_at=database_now()):
         save_created(part, created)
+
+
+def requests_path(part: MessageBatch) -> Path:
+    return archive.requests(part.pk, part.requests_fence or 0)
+
+
+def drop_damaged(part: MessageBatch, length: int) -> None:
+    """What is sent and paid has to be what was built; its rows can be built anew."""
+    reason = (
+        f"Its requests file has {length:,} bytes where {part.bytes:,} were written: it was not "
+        f"sent. To build and send it anew: manage.py resolve_part {part.pk} send-again "
+        f"--confirm {part.size}"
+    )
+    part.release_as(State.DROPPED, None, event=f"Part {part.part}: {reason}", reason=reason)
 
 
 def postpone(part: MessageBatch, key: ApiKey, error: ClaudeError, at: datetime) -> None:
@@ -117,7 +135,7 @@ def intend(part: MessageBatch, key: ApiKey, head: str) -> bool:
 
 
 def post(part: MessageBatch, key: ApiKey, client: Client, renewal: Renewal) -> None:
-    path = archive.requests(part.pk, part.requests_fence or 0)
+    path = requests_path(part)
     body = requests_body(path, renewal)
     try:
         remote, request_id = client.create_batch(body, body_length(path))
@@ -125,9 +143,17 @@ def post(part: MessageBatch, key: ApiKey, client: Client, renewal: Renewal) -> N
         settle_failure(part, key, error)
     else:
         created = Created(part.nonce, remote, request_id)
+        write_created(part, created)
+        save_created(part, created)
+
+
+def write_created(part: MessageBatch, created: Created) -> None:
+    """Write the journal; where the disk fails, the database alone has to know the id."""
+    try:
         with archive.writing(archive.created(part.pk)) as file:
             file.write(msgspec.json.encode(created))
-        save_created(part, created)
+    except OSError:
+        logger.exception("part %s: created.json was not written", part.pk)
 
 
 def body_length(path: Path) -> int:

@@ -43,8 +43,16 @@ SEEN_EVERY = 10.0
 logger = logging.getLogger(__name__)
 
 
-def turn(only: Batch | None = None, stop: threading.Event | None = None) -> bool:
-    """Give each stage one turn; True if any of them found work."""
+def turn(
+    only: Batch | None = None,
+    stop: threading.Event | None = None,
+    surprised: Callable[[], None] | None = None,
+) -> bool:
+    """Give each stage one turn; True if any of them found work.
+
+    What nobody foresaw is raised, or where `surprised` is given said to that: the row stays
+    leased, is tried again when the lease runs out, and set aside after three times.
+    """
     worked = False
     for step in STAGES:
         if stop is not None and stop.is_set():
@@ -55,28 +63,31 @@ def turn(only: Batch | None = None, stop: threading.Event | None = None) -> bool
             # What was begun here is another worker's now, and nothing of it was finished.
             logger.warning("gave up a step: %s", lost)
             worked = True
+        except Exception:
+            if surprised is None:
+                raise
+            surprised()
     return worked
 
 
-def work(stop: threading.Event, *, interval: float, once: bool = False) -> None:
-    """Take turns until `stop` is set, or with `once` until nothing is due.
+def work(stop: threading.Event, *, interval: float, once: bool = False) -> int:
+    """Take turns until `stop` is set, or with `once` until nothing is due; how many failed."""
+    failures = 0
 
-    A surprise is logged and leaves its row leased: it is tried again when the lease runs out,
-    and set aside after three times. The other rows go on.
-    """
+    def surprised() -> None:
+        nonlocal failures
+        failures += 1
+        logger.exception("a step failed; its row is tried again later")
+
     with on_duty():
         while not stop.is_set():
             close_old_connections()
-            try:
-                worked = turn(stop=stop)
-            except Exception:
-                logger.exception("a step failed; its row is tried again later")
-                worked = False
-                stop.wait(interval)
-            if not worked and once:
-                return
-            if not worked:
-                stop.wait(interval)
+            if turn(stop=stop, surprised=surprised):
+                continue
+            if once:
+                break
+            stop.wait(interval)
+    return failures
 
 
 @contextmanager

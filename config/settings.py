@@ -1,5 +1,6 @@
 """Every setting, each from the environment; nonsense is refused with a sentence."""
 
+import contextlib
 import os
 import re
 import secrets
@@ -33,6 +34,13 @@ def read_seconds(name: str, default: float) -> float:
     if not re.fullmatch(r"\d{1,8}(\.\d+)?", text):
         raise ImproperlyConfigured(f"{name} is {text!r}: write a number of seconds, 0 or more.")
     return float(text)
+
+
+def read_count(name: str, default: int) -> int:
+    text = read_text(name, str(default))
+    if not re.fullmatch(r"\d{1,3}", text):
+        raise ImproperlyConfigured(f"{name} is {text!r}: write a whole number, 0 or more.")
+    return int(text)
 
 
 def read_url(name: str, default: str) -> str:
@@ -76,12 +84,14 @@ def read_or_create(name: str, path: Path, create: Callable[[], str]) -> str:
     """A secret from the environment, else from its file, made once and for its owner only."""
     if given := read_text(name):
         return given
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
-    with os.fdopen(descriptor, "w") as file:
-        file.write(create())
+    if not path.exists():
+        # Linked when it is whole: of two first starts at once both read the one that was first.
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+            file.write(create())
+        with contextlib.suppress(FileExistsError):
+            os.link(unfinished, path)
+        unfinished.unlink()
     return path.read_text().strip()
 
 
@@ -256,7 +266,7 @@ MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = "Sluice"
 # People are let in by an owner or an operator, not by their address.
 MFA_ALLOW_UNVERIFIED_EMAIL = True
-ALLAUTH_TRUSTED_PROXY_COUNT = int(read_seconds("ALLAUTH_TRUSTED_PROXY_COUNT", 0))
+ALLAUTH_TRUSTED_PROXY_COUNT = read_count("ALLAUTH_TRUSTED_PROXY_COUNT", 0)
 
 EMAIL_IS_CONFIGURED = bool(read_text("EMAIL_URL"))
 vars().update(read_email("EMAIL_URL"))

@@ -7,6 +7,8 @@ was given, so a worker that slept past its lease finds that it may no longer wri
 import os
 import socket
 from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from django.db import models
@@ -21,13 +23,16 @@ def owner_name() -> str:
     return f"{machine_name()}:{os.getpid()}"
 
 
+@cache
 def machine_name() -> str:
-    """Where a process number means one process: the host, and the namespace of its numbers."""
+    """Where a process number means one process: the host since its last start, and the
+    namespace of its numbers, for containers may share a name."""
     try:
-        namespace = os.stat("/proc/self/ns/pid").st_ino
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+        namespace = Path("/proc/self/ns/pid").stat().st_ino
     except OSError:
-        namespace = 0
-    return f"{socket.gethostname()[:60]}/{namespace}"
+        boot, namespace = "", 0
+    return f"{socket.gethostname()[:50]}/{boot}/{namespace}"
 
 
 def is_alive(owner: str) -> bool:

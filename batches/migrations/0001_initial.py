@@ -2,7 +2,7 @@
 
 import batches.models.message_batch
 import django.db.models.deletion
-import django.utils.timezone
+import leases.clock
 from django.conf import settings
 from django.db import migrations, models
 
@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=200)),
                 ('labels', models.JSONField(default=list)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('created_at', models.DateTimeField(default=leases.clock.database_now)),
                 ('recipe', models.JSONField(default=dict)),
                 ('columns', models.JSONField(default=list)),
                 ('state', models.CharField(choices=[('draft', 'Draft'), ('building', 'Building'), ('queued', 'Queued'), ('sending', 'Sending'), ('in_progress', 'In progress'), ('collecting', 'Collecting'), ('canceling', 'Canceling'), ('needs_you', 'Needs you'), ('refused', 'Refused'), ('ended', 'Ended')], default='draft', max_length=20)),
@@ -71,7 +71,7 @@ class Migration(migrations.Migration):
                 ('token', models.CharField(max_length=64)),
                 ('recipe', models.JSONField()),
                 ('selection', models.JSONField(default=dict)),
-                ('requested_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('requested_at', models.DateTimeField(default=leases.clock.database_now)),
                 ('estimate', models.JSONField(blank=True, null=True)),
                 ('reserved', models.DecimalField(blank=True, decimal_places=6, max_digits=14, null=True)),
                 ('state', models.CharField(choices=[('awaiting', 'Awaiting approval'), ('queued', 'Queued'), ('built', 'Built'), ('refused', 'Refused')], default='awaiting', max_length=10)),
@@ -117,6 +117,7 @@ class Migration(migrations.Migration):
                 ('cancel_requested_at', models.DateTimeField(blank=True, null=True)),
                 ('stored_at', models.DateTimeField(blank=True, null=True)),
                 ('tokens', models.JSONField(default=dict)),
+                ('answers', models.JSONField(default=dict)),
                 ('cost', models.DecimalField(blank=True, decimal_places=6, max_digits=14, null=True)),
                 ('reason', models.TextField(blank=True, default='')),
                 ('message_batch_id', models.CharField(blank=True, max_length=100, null=True, unique=True)),

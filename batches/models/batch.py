@@ -1,14 +1,15 @@
 """Batch: what a person made. Run: one press of the button."""
 
+from collections import Counter
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Count, Q
-from django.utils import timezone
+from django.db.models import Q
 
 from batches.models.upload import Upload
+from leases.clock import database_now
 from leases.models import Lease
 from workspaces.models import Event, Workspace
 
@@ -43,7 +44,7 @@ class Batch(models.Model):
     upload = models.ForeignKey(Upload, models.PROTECT, null=True, related_name="batches")
     name = models.CharField(max_length=200)
     labels = models.JSONField(default=list)
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=database_now)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
     )
@@ -119,31 +120,25 @@ class Batch(models.Model):
         # Two parts of one Batch may change at once; the row lock makes their counts follow.
         Batch.objects.select_for_update().get(pk=self.pk)
         parts = list(self.message_batches.visible())
-        self._count_results()
+        self._count_answers(parts)
         self._count_parts(parts)
         self.state = self._word(parts)
         self.save(update_fields=[*COUNTED, "state"])
 
-    def _count_results(self) -> None:
-        newest = self.results.filter(retried_in=None)
-        counts = dict(newest.values_list("type").annotate(Count("pk")).order_by())
+    def _count_answers(self, parts: list[Any]) -> None:
+        counts: Counter[str] = Counter()
+        for part in parts:
+            counts.update(part.answers)
         for name in ("succeeded", "errored", "canceled", "expired", "missing"):
             setattr(self, name, counts.pop(name, 0))
         # A type newer than this program is an answer that did not succeed.
         self.errored += sum(counts.values())
 
     def _count_parts(self, parts: list[Any]) -> None:
-        from batches.models.index import Result
-
         superseded = _superseded(parts)
         current = [part for part in parts if part.pk not in superseded]
         open_parts = [part for part in current if part.state in part.OPEN]
-        # Results of an open part count as answered already: of an incomplete one, and of one
-        # that is being indexed while another part changes.
-        collecting = {"submitted", "incomplete"}
-        partly = sum(
-            Result.objects.of(part.pk).count() for part in open_parts if part.state in collecting
-        )
+        partly = sum(sum(part.answers.values()) for part in open_parts)
         not_sent = [part for part in current if part.state in part.NOT_SENT]
         self.not_sent = sum(part.size - part.chosen_again(parts) for part in not_sent)
         self.sent = self.answered + sum(part.size for part in open_parts) - partly
@@ -217,7 +212,7 @@ class Run(Lease):
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
     )
-    requested_at = models.DateTimeField(default=timezone.now)
+    requested_at = models.DateTimeField(default=database_now)
     estimate = models.JSONField(null=True, blank=True)
     reserved = models.DecimalField(max_digits=14, decimal_places=6, null=True, blank=True)
     approved_by = models.ForeignKey(

@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any, ClassVar, Self
 
 from django.db import models, transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Count, Exists, OuterRef, Q
 
 from batches.models.batch import Batch, Run
-from batches.models.index import POSITION_BITS, Request
+from batches.models.index import POSITION_BITS, Request, Result
 from claude_api import MessageBatch as RemoteBatch
-from leases.models import Lease, LeaseQuerySet
+from leases.models import CRASH_LIMIT, Lease, LeaseQuerySet
 from workspaces.models import Workspace
 
 NONCE_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
@@ -91,6 +91,8 @@ class MessageBatch(Lease):
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     stored_at = models.DateTimeField(null=True, blank=True)
     tokens = models.JSONField(default=dict)
+    # How many answers of each type count for their rows: without those of rows sent once more.
+    answers = models.JSONField(default=dict)
     cost = models.DecimalField(max_digits=14, decimal_places=6, null=True, blank=True)
     reason = models.TextField(blank=True, default="")
 
@@ -147,6 +149,11 @@ class MessageBatch(Lease):
             "results_url": remote.results_url,
         }
 
+    def count_answers(self) -> dict[str, int]:
+        """From the index, for `answers`."""
+        counted = Result.objects.of(self.pk).filter(retried_in=None)
+        return dict(counted.values_list("type").annotate(Count("pk")).order_by())
+
     def chosen_again(self, parts: "list[MessageBatch]") -> int:
         """How many of its rows a later Run has put into one of `parts`."""
         later = [part.pk for part in parts if part.pk > self.pk and part.run_id != self.run_id]
@@ -164,7 +171,9 @@ class MessageBatch(Lease):
 
     @property
     def needs_person(self) -> bool:
-        """Nothing more can be learnt without somebody's decision."""
+        """Nothing goes on without somebody's decision."""
+        if self.state in self.OPEN and self.crashes >= CRASH_LIMIT:
+            return True
         return self.state == self.State.UNKNOWN and self.settled_at is not None
 
     @property

@@ -94,6 +94,8 @@ def write_requests(part: MessageBatch, rows: Iterable[int]) -> None:
             id = Request.key(part.pk, position)
             requests.append(Request(id, batch=part.batch, row=row, own_id=str(row), **place))
             file.write(line + b"\n")
+        part.bytes = file.tell()
+    part.save(update_fields=["bytes"])
     Request.objects.bulk_create(requests)
 
 

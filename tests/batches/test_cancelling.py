@@ -2,7 +2,7 @@ import pytest
 
 from batches import building, cancelling, collecting, polling, reconciling, submitting
 from batches.cancelling import request_cancel
-from batches.models import MessageBatch, Run
+from batches.models import MessageBatch, Request, Run
 from leases.models import LEASE
 from leases.renewing import LeaseLost, Renewal
 from tests.batches.stage import HOUR, MINUTE, body_of, make_batch, make_part, now, remote
@@ -121,7 +121,9 @@ def test_run_that_waits_is_refused(batch):
     assert (run.state, run.reason) == ("refused", "Canceled before it was built.")
     assert batch.state == "refused"
     assert Event.objects.get(verb="cancel").sentence == "Canceled before it was built."
+    assert building.step(now() + HOUR), "there may be something to remove"
     assert not building.step(now() + HOUR)
+    assert not MessageBatch.objects.exists()
 
 
 def test_run_that_is_being_built_is_not_queued(batch):
@@ -144,6 +146,8 @@ def test_rows_of_a_cancelled_run_may_be_chosen_again(batch):
     part = building.create_part(run, 1, None, Renewal(run))
     building.write_part(part, building.render_chosen(run, {2, 3}), Renewal(run))
     request_cancel(batch, now())
+    assert building.step(now() + 2 * LEASE)
+    assert not Request.objects.exists(), "what was begun is removed"
     Run.objects.create(batch=batch, token="next", recipe=batch.recipe, state="queued", due_at=now())
     assert building.step(now() + 2 * LEASE)
     assert [part.size for part in MessageBatch.objects.all()] == [3]

@@ -43,6 +43,8 @@ def answer(part, *kinds):
     for position, (row, kind) in enumerate(zip(rows_of(part), kinds, strict=False)):
         pk = part.request_ids()[position]
         Result.objects.create(request_id=pk, batch=part.batch, row=row, type=kind)
+    part.answers = part.count_answers()
+    part.save(update_fields=["answers"])
 
 
 def counted(batch):
@@ -159,6 +161,8 @@ def test_retried_results_count_no_more(batch):
     part = make_part(batch, state="stored")
     answer(part, *["errored"] * 5)
     Result.objects.filter(row__gt=3).update(retried_in=part.run)
+    part.answers = part.count_answers()
+    part.save()
     counted(batch)
     assert (batch.errored, batch.sent) == (2, 2)
 

@@ -62,6 +62,7 @@ def test_body_longer_than_a_chunk(api, workspace):
     line = b'{"custom_id":"2","params":"' + b"x" * 700_000 + b'"}\n'
     with archive.writing(path) as file:
         file.write(line * 3)
+    MessageBatch.objects.filter(pk=part.pk).update(bytes=3 * len(line))
     submit(part, Reply(remote("msgbatch_1", 3)), api=api)
     assert api.requests[-1].body == body_of(part)
 
@@ -321,3 +322,15 @@ def test_answer_in_the_archive_is_taken_instead_of_a_second_post(api, workspace)
     part.refresh_from_db()
     assert (part.state, part.message_batch_id) == ("submitted", "msgbatch_1")
     assert api.connections == 0
+
+
+def test_damaged_requests_file_is_not_sent(api, workspace):
+    part = make_part(make_batch(workspace))
+    path = archive.requests(part.pk, 1)
+    whole = path.stat().st_size
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    assert submitting.step(now())
+    part.refresh_from_db()
+    assert (part.state, part.batch.not_sent, api.connections) == ("dropped", 5, 0)
+    assert f"bytes where {whole:,} were written" in part.reason
+    assert f"resolve_part {part.pk} send-again --confirm 5" in part.reason

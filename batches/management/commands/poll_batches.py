@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from batches.words import count
 from batches.worker import work
 
 
@@ -40,4 +41,6 @@ class Command(BaseCommand):
         signal.signal(signal.SIGTERM, finish)
         signal.signal(signal.SIGINT, finish)
         self.stderr.write("worker ready", style_func=str)
-        work(stop, interval=interval, once=once)
+        failures = work(stop, interval=interval, once=once)
+        if once and failures:
+            raise CommandError(f"{count(failures, 'step')} failed: the log says why.")

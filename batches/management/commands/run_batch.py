@@ -235,11 +235,9 @@ class Command(BaseCommand):
         stop = threading.Event()
         catch_signals(stop)
         asked = follow(batch, stop, self.say)
-        if self.options["output"] and not stop.is_set():
-            write_export(batch, self.options["output"])
-            self.say(f"Results: {self.options['output']}")
-        if asked:
-            self.ask(asked)
+        written = stop.is_set() or self.write_output(batch)
+        self.ask(asked)
+        if asked or not written:
             return PERSON_DECIDES
         if not batch.final:
             self.say(
@@ -249,6 +247,22 @@ class Command(BaseCommand):
             return INTERRUPTED
         self.say(summary(batch))
         return EVERY_ROW_SUCCEEDED if batch.every_row_succeeded else SOME_DID_NOT
+
+    def write_output(self, batch: Batch) -> bool:
+        """Write what there is where it is wanted; False, and what to do, when that fails."""
+        output = self.options["output"]
+        if output is None:
+            return True
+        try:
+            write_export(batch, output)
+        except (OSError, ExportRefused) as error:
+            self.say(
+                f"{output} was not written: {error}. Nothing is lost. Write it again: "
+                f"manage.py export_batch {batch.pk} {output}"
+            )
+            return False
+        self.say(f"Results: {output}")
+        return True
 
     def ask(self, asked: list[Question]) -> None:
         for question in asked:
