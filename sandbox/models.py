@@ -37,6 +37,16 @@ class Model:
         return self.generation < 4.7
 
     @property
+    def thinks_unasked(self) -> bool:
+        """Whether it thinks where the request says nothing of `thinking`."""
+        return self.generation >= 5
+
+    @property
+    def thinking_efforts(self) -> tuple[str, ...]:
+        """The efforts at which thinking cannot be disabled."""
+        return ("xhigh", "max") if self.id == "claude-opus-5" else ()
+
+    @property
     def lifecycle(self) -> str:
         if self.retired:
             return "retired"

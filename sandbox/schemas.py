@@ -4,6 +4,8 @@ import math
 from random import Random
 from typing import Any
 
+from sandbox.schema_rules import referenced
+
 FORMATS = {
     "date": "2026-01-15",
     "time": "09:30:00Z",
@@ -17,6 +19,10 @@ FORMATS = {
     "uuid": "3f2b8c1e-5d4a-4b6f-9c7d-0e1f2a3b4c5d",
 }
 DEEPEST = 6
+# What a hostile schema may ask for is bounded: beyond these a value no longer fits it.
+DEEPEST_REQUIRED = 24
+MOST_VALUES = 2_000
+LONGEST_TEXT = 2_000
 Schema = dict[str, Any]
 
 
@@ -27,8 +33,12 @@ class Maker:
         self.root = schema
         self.words = words or ["example"]
         self.draw = draw
+        self.left = MOST_VALUES
 
     def value(self, schema: Any = None, depth: int = 0) -> Any:
+        self.left -= 1
+        if self.left < 0 or depth > DEEPEST_REQUIRED:
+            return None
         schema = self._resolved(self.root if schema is None else schema)
         if "const" in schema:
             return schema["const"]
@@ -36,31 +46,25 @@ class Maker:
             return self.draw.choice(schema["enum"])
         for keyword in ("anyOf", "oneOf"):
             if schema.get(keyword):
-                return self.value(self._alternative(schema[keyword], depth), depth)
+                return self.value(self._alternative(schema[keyword], depth), depth + 1)
         return self._typed(schema, depth)
 
-    def _resolved(self, schema: Any) -> Schema:
+    def _resolved(self, schema: Any, depth: int = 0) -> Schema:
         """Follows references and merges `allOf`; `true` and `{}` allow anything."""
-        if not isinstance(schema, dict):
+        self.left -= depth > 0
+        if not isinstance(schema, dict) or depth > DEEPEST or self.left < 0:
             return {}
         for _ in range(DEEPEST):
             reference = schema.get("$ref")
             if not isinstance(reference, str):
                 break
-            schema = self._referenced(reference)
+            schema = referenced(self.root, reference)
         for part in schema.get("allOf", []):
-            resolved = self._resolved(part)
+            resolved = self._resolved(part, depth + 1)
             properties = {**schema.get("properties", {}), **resolved.get("properties", {})}
             required = [*schema.get("required", []), *resolved.get("required", [])]
             schema = {**schema, **resolved, "properties": properties, "required": required}
         return schema
-
-    def _referenced(self, reference: str) -> Schema:
-        target: Any = self.root
-        for part in reference.removeprefix("#").strip("/").split("/"):
-            name = part.replace("~1", "/").replace("~0", "~")
-            target = target.get(name, {}) if name and isinstance(target, dict) else target
-        return target if isinstance(target, dict) else {}
 
     def _alternative(self, choices: list[Any], depth: int) -> Any:
         if depth < DEEPEST:
@@ -96,7 +100,7 @@ class Maker:
         most = schema.get("maxItems", max(fewest, 3))
         count = fewest if depth >= DEEPEST else max(fewest, min(most, self.draw.randint(1, 3)))
         items = [self.value(part, depth + 1) for part in schema.get("prefixItems", [])]
-        while len(items) < count:
+        while len(items) < count and self.left > 0:
             items.append(self.value(schema.get("items", {}), depth + 1))
         return items
 
@@ -108,8 +112,11 @@ class Maker:
             low = 0 if high is None else min(0, high - 10 * step)
         if high is None:
             high = low + 100 * step
-        first = math.ceil(low / step) + ("exclusiveMinimum" in schema and low % step == 0)
-        last = math.floor(high / step) - ("exclusiveMaximum" in schema and high % step == 0)
+        try:
+            first = math.ceil(low / step) + ("exclusiveMinimum" in schema and low % step == 0)
+            last = math.floor(high / step) - ("exclusiveMaximum" in schema and high % step == 0)
+        except OverflowError:
+            return int(low) if whole else low
         number = self.draw.randint(first, max(first, last)) * step
         return int(number) if whole else round(number, 6)
 
@@ -117,7 +124,7 @@ class Maker:
         if schema.get("format") in FORMATS:
             return FORMATS[schema["format"]]
         text: str = self.draw.choice(self.words)
-        while len(text) < schema.get("minLength", 0):
+        while len(text) < min(schema.get("minLength", 0), LONGEST_TEXT):
             text = f"{text} {self.draw.choice(self.words)}"
         return text[: schema.get("maxLength", len(text))]
 

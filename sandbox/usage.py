@@ -149,7 +149,7 @@ def _tokens(block: Any) -> int:
     if block.keys() == {"role"}:
         return PER_MESSAGE
     kind = block.get("type")
-    if kind == "text":
+    if kind == "text" and "text" in block:
         return estimate(block["text"])
     if kind == "image":
         return PER_IMAGE

@@ -3,7 +3,9 @@
 The texts are the API's where they were observed, and in its style otherwise.
 """
 
+import contextlib
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -11,6 +13,7 @@ import msgspec
 from sandbox.conversation import NEWER_VERSION, check_messages
 from sandbox.errors import ApiError, invalid, not_found
 from sandbox.models import Model, find_model
+from sandbox.schema_rules import STRICT_MOST, check_schema, check_structured, too_complex
 from sandbox.usage import count_input
 
 SAMPLING = ("temperature", "top_p", "top_k")
@@ -42,6 +45,20 @@ def find_problem(body: dict[str, Any], version: str, in_batch: bool = False) -> 
 
 
 def check_message(body: dict[str, Any], version: str, in_batch: bool = False) -> Model:
+    with _shallow():
+        return _checked(body, version, in_batch)
+
+
+@contextlib.contextmanager
+def _shallow() -> Iterator[None]:
+    """What is nested as deeply as only a hostile body is, is refused rather than followed."""
+    try:
+        yield
+    except RecursionError:
+        raise invalid("The request body is nested too deeply") from None
+
+
+def _checked(body: dict[str, Any], version: str, in_batch: bool) -> Model:
     _check_required(body, ("model", "max_tokens", "messages"))
     if in_batch:
         _check_batch(body)
@@ -60,8 +77,9 @@ def check_count(body: dict[str, Any], version: str) -> None:
     _check_required(body, ("model", "messages"))
     _check_known(body, COUNTED | BETA)
     model = _checked_model(body)
-    check_messages(body, version, model)
-    _check_fields(body, model)
+    with _shallow():
+        check_messages(body, version, model)
+        _check_fields(body, model)
 
 
 def _check_required(body: dict[str, Any], names: tuple[str, ...]) -> None:
@@ -145,6 +163,8 @@ def _check_tools(tools: Any) -> None:
             _check_custom_tool(tool, f"tools.{position}.custom")
         if not isinstance(tool.get("name", ""), str):
             raise invalid(f"tools.{position}.name: Input should be a valid string")
+    if sum(tool.get("strict") is True for tool in tools) > STRICT_MOST:
+        raise too_complex()
     names = [tool["name"] for tool in tools if "name" in tool]
     if len(set(names)) < len(names):
         raise invalid("tools: Tool names must be unique.")
@@ -162,6 +182,9 @@ def _check_custom_tool(tool: dict[str, Any], place: str) -> None:
         raise invalid(f"{place}.input_schema: Input should be a valid dictionary")
     if schema.get("type") != "object":
         raise invalid(f"{place}.input_schema.type: Input should be 'object'")
+    check_schema(schema, f"{place}.input_schema")
+    if tool.get("strict"):
+        check_structured(schema, f"{place}.input_schema")
 
 
 def _check_tool_choice(body: dict[str, Any], model: Model) -> None:
@@ -196,6 +219,10 @@ def _check_thinking(body: dict[str, Any], model: Model) -> None:
         raise invalid(_thinking_refusal(kind))
     if kind == "enabled":
         _check_budget(thinking, body.get("max_tokens"))
+    config = body.get("output_config")
+    effort = config.get("effort") if isinstance(config, dict) else None
+    if kind == "disabled" and effort in model.thinking_efforts:
+        raise invalid(f'"thinking.type.disabled" is not supported at effort {effort}.')
 
 
 def _thinking_refusal(kind: str) -> str:
@@ -236,25 +263,9 @@ def _check_output_config(config: Any) -> None:
         raise invalid("output_config.format.type: Input should be 'json_schema'")
     if not isinstance(form.get("schema"), dict):
         raise invalid("output_config.format.schema: Input should be a valid dictionary")
-    _check_schema(form["schema"])
-
-
-def _check_schema(schema: Any) -> None:
-    """Structured outputs ask for closed objects; property names are not keywords."""
-    if isinstance(schema, list):
-        for part in schema:
-            _check_schema(part)
-    if not isinstance(schema, dict):
-        return
-    if schema.get("type") == "object" and schema.get("additionalProperties") is not False:
-        raise invalid(
-            "output_config.format.schema: For 'object' type, 'additionalProperties' must be "
-            "explicitly set to false"
-        )
-    for keyword, part in schema.items():
-        named = keyword in ("properties", "$defs", "definitions") and isinstance(part, dict)
-        if keyword not in ("enum", "const", "default", "examples"):
-            _check_schema(list(part.values()) if named else part)
+    place = "output_config.format.schema"
+    check_schema(form["schema"], place)
+    check_structured(form["schema"], place)
 
 
 def _check_stop_sequences(sequences: Any) -> None:
