@@ -132,7 +132,7 @@ class Judge:
         id_column = batch.recipe.get("id_column", "")
         self._id_place = upload.columns.index(id_column) if id_column in upload.columns else None
         self._left_out = LeftOutReasons(batch)
-        self._all_will_be_built = awaits_every_row(batch)
+        self._run = newest_run_of_every_row(batch)
 
     def outcomes(self, page: list[archive.Row], files: ResultFiles) -> Iterator[Outcome]:
         attempts, looked_again = self.find_attempts(page), False
@@ -177,8 +177,10 @@ class Judge:
         own_id = self.identify(row)
         if reason := row.reason or self._left_out.find(row.number):
             return Outcome(row, own_id, Ours.LEFT_OUT, reason)
-        if self._all_will_be_built:
+        if self._run is not None and self._run.state == Run.State.QUEUED:
             return Outcome(row, own_id, Ours.WAITING)
+        if self._run is not None and self._run.state == Run.State.REFUSED:
+            return Outcome(row, own_id, Ours.NOT_SENT, self._run.reason)
         return Outcome(row, own_id, Ours.NOT_CHOSEN, "Not chosen by any run yet.")
 
     def identify(self, row: archive.Row) -> str:
@@ -190,10 +192,12 @@ class Judge:
         return row.cells[self._id_place].strip()
 
 
-def awaits_every_row(batch: Batch) -> bool:
-    """Whether a Run is queued that will take all rows that have no part yet."""
-    queued = batch.runs.filter(state=Run.State.QUEUED)
-    return any(msgspec.convert(run.selection, Selection).kind in ("all", "rest") for run in queued)
+def newest_run_of_every_row(batch: Batch) -> Run | None:
+    """The newest Run, if it takes all rows that have no part yet, or was to take them."""
+    run = batch.runs.order_by("-pk").first()
+    if run is None or msgspec.convert(run.selection, Selection).kind not in ("all", "rest"):
+        return None
+    return run
 
 
 def of_attempt(row: archive.Row, attempt: Attempt, files: ResultFiles) -> Outcome | None:

@@ -112,7 +112,7 @@ def drop_damaged(part: MessageBatch, length: int) -> None:
 def postpone(part: MessageBatch, key: ApiKey, error: ClaudeError, at: datetime) -> None:
     """Nothing was sent: wait as long as the API asks for, or as the error deserves."""
     pause = remember_refusal(key, error, at, part.attempts)
-    part.release(at + pause, attempts=part.attempts + 1, reason=f"Not sent: {error}")
+    part.release(at + pause, attempts=part.attempts + 1, reason=why_not_sent(error))
 
 
 def intend(part: MessageBatch, key: ApiKey, head: str) -> bool:
@@ -182,6 +182,11 @@ def requests_body(path: Path, renewal: Renewal) -> Iterator[bytes]:
     yield SUFFIX
 
 
+def why_not_sent(error: ClaudeError) -> str:
+    """The reason on a part that waits; NotSent begins with the same words itself."""
+    return str(error) if isinstance(error, NotSent) else f"Not sent: {error}"
+
+
 def settle_failure(part: MessageBatch, key: ApiKey, error: ClaudeError) -> None:
     """The three kinds of outcome: not created, refused for good, not known."""
     at = database_now()
@@ -209,7 +214,7 @@ def requeue(part: MessageBatch, key: ApiKey, error: ClaudeError, at: datetime) -
         api="",
         account="",
         attempts=part.attempts + 1,
-        reason=f"Not sent: {error}",
+        reason=why_not_sent(error),
     )
 
 

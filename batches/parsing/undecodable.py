@@ -29,11 +29,12 @@ def refuse_undecodable(path: Path, encoding: str, delimiter: str, offset: int) -
     what = f"{place}: byte 0x{byte:02X} is not {encoding.upper()}."
     reading = _reading(text, encoding)
     if not reading:
-        raise FileRefused(Problem(what, fix=SAVE))
+        raise FileRefused(Problem(what, fix=SAVE, field="encoding"))
     raise FileRefused(
         Problem(
             f"{what} In Windows-1252 it reads `{reading}`.",
             fix="If that is right, choose the encoding cp1252. If not, save the file as UTF-8.",
+            field="encoding",
         )
     )
 

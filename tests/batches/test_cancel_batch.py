@@ -8,6 +8,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from batches import building, parsing, starting
+from batches.exporting import export
 from batches.following import follow
 from batches.models import Batch, MessageBatch
 from batches.planning import Selection
@@ -84,11 +85,14 @@ def test_a_run_that_is_not_built_is_never_built(batch: Batch, capsys) -> None:
     batch.message_batches.all().delete()
     batch.runs.update(state="queued", due_at=timezone.now())
     call_command("cancel_batch", batch.pk)
-    assert "nothing left" not in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said == f"Batch {batch.pk} is canceled before it was built: nothing of it is sent.\n"
     while building.step(timezone.now(), batch):
         assert not batch.message_batches.exists()
     end(batch)
     assert batch.state == Batch.State.REFUSED
+    exported = b"".join(export(batch, "csv")).decode()
+    assert exported.count("not_sent,,,,,Canceled before it was built.") == 12
 
 
 def test_an_unknown_batch(db: None) -> None:

@@ -48,7 +48,7 @@ def test_what_holds_it_up_is_said_once(settings, workspace):
     asked, sentences = told(batch, 1)
     assert asked == []
     [sentence] = sentences
-    assert sentence.startswith("Part 1: Not sent: ")
+    assert sentence.startswith("Part 1: Nothing was sent to 127.0.0.1")
     part.refresh_from_db()
     assert part.due_at > timezone.now()
 

@@ -197,9 +197,20 @@ def test_failures_of_rows_end_with_1(api: Operator, tmp_path: Path, capsys) -> N
     api.settings(failure_rate=1)
     write_table(tmp_path / "table.csv", 40)
     assert run_batch(tmp_path / "table.csv", "--output", tmp_path / "out.csv") == 1
-    results = {row["result"] for row in read_table(tmp_path / "out.csv")}
-    assert "errored" in results
-    assert "errored" in capsys.readouterr().err.splitlines()[-1]
+    rows = read_table(tmp_path / "out.csv")
+    errors = [row["error"] for row in rows if row["result"] == "errored"]
+    assert errors
+    said = capsys.readouterr().err.splitlines()
+    reasons = [line for line in said if line.startswith("  ")]
+    assert any(errors[0] in reason for reason in reasons)
+    assert f"{len(errors)} errored" in said[-1 - len(reasons)]
+
+
+def test_an_output_that_fails_is_for_a_person(api: Operator, table: Path, capsys) -> None:
+    assert run_batch(table, "--output", "/proc/out.csv") == 3
+    said = capsys.readouterr().err
+    assert "/proc/out.csv was not written" in said
+    assert f"manage.py export_batch {Batch.objects.get().pk} /proc/out.csv" in said
 
 
 def test_a_refused_key_is_for_a_person(api: Operator, table: Path, settings, capsys) -> None:

@@ -236,7 +236,7 @@ def test_refused_port_before_anything_waits_longer_each_time(api, part):
         pauses.append(part.due_at - at)
         at = part.due_at
     assert (part.state, part.attempts) == ("queued", 3)
-    assert part.reason.startswith("Not sent: Nothing was sent to 127.0.0.1")
+    assert part.reason.startswith("Nothing was sent to 127.0.0.1")
     assert pauses[0] < pauses[1] < pauses[2]
 
 

@@ -22,6 +22,10 @@ class Command(BaseCommand):
         if not parts:
             self.stderr.write(f"Batch {batch} has nothing left to cancel.", style_func=str)
             return
+        if not found.message_batches.exists():
+            said = f"Batch {batch} is canceled before it was built: nothing of it is sent."
+            self.stderr.write(said, style_func=str)
+            return
         self.stderr.write(
             f"Canceled: {count(parts, 'part')} of batch {batch}. The workers tell the API; "
             f"follow it with manage.py run_batch --resume {batch}",

@@ -54,7 +54,7 @@ class Command(BaseCommand):
                 counts = write_export(found, Path(out), options["format"], **given)
         except ExportRefused as error:
             raise CommandError(str(error), returncode=REFUSED) from error
-        except PermissionError as error:
+        except OSError as error:
             raise CommandError(f"{out} cannot be written: {error}", returncode=REFUSED) from error
         where = "stdout" if out == STDOUT else out
         self.stderr.write(f"{say_counts(counts)} → {where}", style_func=str)

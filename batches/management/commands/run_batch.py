@@ -11,6 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 
 from batches import parsing, starting
 from batches.asking import Question
@@ -20,6 +21,7 @@ from batches.models import Batch, Upload
 from batches.planning import MOST_REQUESTS, Selection
 from batches.problems import Problem
 from batches.recipe import Recipe, check
+from batches.summary import summarise, why_errored
 from leases.clock import database_now
 from leases.models import CRASH_LIMIT
 from workspaces.lookup import choose_workspace, ensure_key
@@ -117,6 +119,18 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         self.options = options
         check_output(options["output"])
+        try:
+            self.run()
+        except (OSError, DatabaseError) as error:
+            # Exit code 1 would say that rows did not succeed.
+            raise CommandError(
+                f"This machine is in the way: {error}. Nothing that was sent is lost. When it is "
+                "mended, go on with --resume ID, or begin again where no id was said.",
+                returncode=PERSON_DECIDES,
+            ) from error
+
+    def run(self) -> None:
+        options = self.options
         batch = self.begin() if options["resume"] is None else self.resume()
         if options["no_wait"]:
             self.stdout.write(str(batch.pk))
@@ -182,10 +196,9 @@ class Command(BaseCommand):
         recipe = fitting_recipe(upload, self.recipe_as_given())
         if upload.state == Upload.State.REFUSED:
             self.list_problems(upload, None)
+            way_out = " Choose its encoding: --encoding NAME" if is_undecodable(upload) else ""
             raise CommandError(
-                "The file cannot be read. Nothing was sent. Where its encoding is the trouble: "
-                "--encoding NAME",
-                returncode=REFUSED,
+                f"The file cannot be read. Nothing was sent.{way_out}", returncode=REFUSED
             )
         faults = check_recipe(recipe, upload) if recipe else []
         for fault in faults:
@@ -245,7 +258,9 @@ class Command(BaseCommand):
                 f"--resume {batch.pk}, or leave it to manage.py poll_batches"
             )
             return INTERRUPTED
-        self.say(summary(batch))
+        self.say(summarise(batch))
+        for line in why_errored(batch):
+            self.say(line)
         return EVERY_ROW_SUCCEEDED if batch.every_row_succeeded else SOME_DID_NOT
 
     def write_output(self, batch: Batch) -> bool:
@@ -299,6 +314,10 @@ def read_upload(batch: Batch) -> Upload:
     return upload
 
 
+def is_undecodable(upload: Upload) -> bool:
+    return any(problem.get("field") == "encoding" for problem in upload.first_problems)
+
+
 def check_recipe(recipe: Recipe, upload: Upload) -> list[Problem]:
     return check(recipe, upload.columns, api_version=settings.CLAUDE_API_VERSION)
 
@@ -336,17 +355,3 @@ def catch_signals(stop: threading.Event) -> None:
 
     signal.signal(signal.SIGINT, finish)
     signal.signal(signal.SIGTERM, finish)
-
-
-def summary(batch: Batch) -> str:
-    counts = [
-        (batch.succeeded, "succeeded"),
-        (batch.errored, "errored"),
-        (batch.canceled, "canceled"),
-        (batch.expired, "expired"),
-        (batch.missing, "missing"),
-        (batch.not_sent, "not sent"),
-        (batch.left_out, "left out"),
-    ]
-    said = ", ".join(f"{number:,} {word}" for number, word in counts if number)
-    return f"Batch {batch.pk} has ended: {said or 'nothing was sent'}."
