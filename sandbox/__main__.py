@@ -69,17 +69,24 @@ def _loopback(host: str) -> str:
 
 
 def _positive(text: str) -> float:
-    number = float(text)
+    number = _number(text)
     if not 0 <= number <= MOST:
         raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to {MOST:,.0f}")
     return number
 
 
 def _share(text: str) -> float:
-    number = float(text)
+    number = _number(text)
     if not 0 <= number <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not a share between 0 and 1")
     return number
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not a number") from None
 
 
 @contextlib.contextmanager
@@ -118,6 +125,7 @@ async def serve(host: str, port: int, scopes: Scopes, parent: int | None = None)
         access_log=logging.getLogger("sandbox.access"),
         access_log_format='%{request-id}o "%r" %s %b %Tf',
         shutdown_timeout=SHUTDOWN_SECONDS,
+        auto_decompress=False,
     )
     await runner.setup()
     try:

@@ -15,7 +15,7 @@ from sandbox.ledger import Entry
 from sandbox.lifecycle import Batch, counted, planned_end, shown
 from sandbox.paging import envelope, read_cursor
 from sandbox.receiving import Received, receive
-from sandbox.requests import REQUEST_ID, SCOPE, VERSION, reply
+from sandbox.requests import PLAIN, REQUEST_ID, SCOPE, VERSION, encoding, reply, unsupported
 from sandbox.results import result_lines
 from sandbox.scopes import Scope
 
@@ -66,6 +66,8 @@ async def _spool(request: web.Request, spool: Path) -> None:
     """The body goes to disk as it comes; above the limit nothing more of it is read."""
     if (request.content_length or 0) > BODY_LIMIT:
         raise TooLargeError
+    if encoding(request) != PLAIN:
+        raise unsupported(encoding(request))
     size = 0
     waiting = bytearray()
     with spool.open("wb") as file:

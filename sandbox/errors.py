@@ -6,19 +6,19 @@ from typing import Any
 class ApiError(Exception):
     """A refusal with its HTTP status, `error.type` and the sentence the client reads."""
 
-    def __init__(self, status: int, kind: str, message: str) -> None:
+    def __init__(self, status: int, kind: str, message: str, code: str | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.kind = kind
         self.message = message
+        self.code = code
 
     def body(self, request_id: str | None) -> dict[str, Any]:
         """The ErrorResponse: the HTTP body, and what stands in an errored result row."""
-        return {
-            "type": "error",
-            "error": {"type": self.kind, "message": self.message},
-            "request_id": request_id,
-        }
+        error: dict[str, Any] = {"type": self.kind, "message": self.message}
+        if self.code:
+            error["details"] = {"error_code": self.code}
+        return {"type": "error", "error": error, "request_id": request_id}
 
 
 class TooLargeError(ApiError):
@@ -31,8 +31,8 @@ class TooLargeError(ApiError):
         return {"error": {"type": self.kind, "message": self.message}}
 
 
-def invalid(message: str) -> ApiError:
-    return ApiError(400, "invalid_request_error", message)
+def invalid(message: str, code: str | None = None) -> ApiError:
+    return ApiError(400, "invalid_request_error", message, code)
 
 
 def not_found(message: str) -> ApiError:

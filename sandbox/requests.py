@@ -1,24 +1,58 @@
 """What a handler finds on a request, and how it answers."""
 
+import zlib
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from sandbox.errors import invalid
+from sandbox.errors import ApiError, invalid
 from sandbox.scopes import Scope
 from sandbox.splitting import decode
 
 REQUEST_ID = web.RequestKey("request_id", str)
 SCOPE = web.RequestKey("scope", Scope)
+MOST_BYTES = web.AppKey("most_bytes", int)
+PLAIN = "identity"
 VERSION = web.RequestKey("version", str)
 
 
 async def json_body(request: web.Request) -> dict[str, Any]:
-    body = decode(await request.read())
+    """The body, plain or in gzip; which other encodings the API takes is not documented."""
+    content = await request.read()
+    if encoding(request) == "gzip":
+        content = _unzipped(content, request.app[MOST_BYTES])
+    elif encoding(request) != PLAIN:
+        raise unsupported(encoding(request))
+    body = decode(content)
     if not isinstance(body, dict):
         raise invalid("Input should be a valid dictionary")
     return body
+
+
+def encoding(request: web.Request) -> str:
+    return request.headers.get("content-encoding", PLAIN).strip().lower()
+
+
+def unsupported(name: str) -> ApiError:
+    message = f"content-encoding: {name} is not supported"
+    return invalid(message, "request_body_encoding_unsupported")
+
+
+def _unzipped(content: bytes, most: int) -> bytes:
+    stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        plain = stream.decompress(content, most + 1)
+    except zlib.error as error:
+        message = f"The request body is not valid gzip: {error}"
+        raise invalid(message, "request_body_encoding_invalid") from error
+    if len(plain) > most:
+        message, code = "Request exceeds the maximum size", "request_body_too_large_after_decoding"
+        raise ApiError(413, "request_too_large", message, code)
+    if not stream.eof:
+        message = "The request body is not valid gzip: it ends early"
+        raise invalid(message, "request_body_encoding_invalid")
+    return plain
 
 
 def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

@@ -8,7 +8,7 @@ from aiohttp import web
 from sandbox import batches, catalogue, control, messages
 from sandbox.errors import ApiError, TooLargeError, invalid, not_found
 from sandbox.identifiers import drawn
-from sandbox.requests import REQUEST_ID, SCOPE, VERSION, reply
+from sandbox.requests import MOST_BYTES, REQUEST_ID, SCOPE, VERSION, reply
 from sandbox.scopes import Scopes
 
 MESSAGE_LIMIT = 32 << 20
@@ -28,6 +28,7 @@ def application(scopes: Scopes) -> web.Application:
     # can still answer instead of a handler.
     app = web.Application(middlewares=[answer_errors, authenticate], client_max_size=MESSAGE_LIMIT)
     app[SCOPES] = scopes
+    app[MOST_BYTES] = MESSAGE_LIMIT
     app.on_response_prepare.append(add_headers)
     app.add_routes([*batches.routes, *messages.routes, *catalogue.routes, *control.routes])
     return app
@@ -45,6 +46,8 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return refusal(request, TooLargeError())
     except web.HTTPException as error:
         return refusal(request, _routing_error(error))
+    except web.RequestPayloadError as error:
+        return refusal(request, invalid(f"The request body cannot be read: {error}"))
     except ConnectionError:
         log.info("%s: the client went away", request[REQUEST_ID])
         return web.Response(status=CLIENT_GONE)
