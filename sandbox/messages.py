@@ -46,13 +46,20 @@ def _message(request: web.Request, body: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _stream(response: web.StreamResponse, made: dict[str, Any], rate: float) -> None:
-    """Sends each event when its tokens are due: `rate` of them a second, all at once for 0."""
+    """Sends each event when its tokens are due: `rate` of them a second, all at once for 0.
+
+    The pieces of a text have more tokens, counted alone, than the text: the pace is that of the
+    usage.
+    """
     loop = asyncio.get_running_loop()
     started = loop.time()
+    sent = list(events(made))
+    counted = sum(event.tokens for event in sent)
+    pause = made["usage"]["output_tokens"] / counted / rate if rate and counted else 0
     tokens = 0
-    for event in events(made):
+    for event in sent:
         tokens += event.tokens
-        early = started + tokens / rate - loop.time() if rate else 0
+        early = started + tokens * pause - loop.time()
         if early > 0:
             await asyncio.sleep(early)
         await response.write(event.wire)

@@ -51,7 +51,12 @@ class _Composer:
         self.body = body
         self.model = model
         self.limit = limit
+        turns = body["messages"]
+        self.begun = ""
+        if turns[-1]["role"] == "assistant":
+            self.begun, turns = _text_of(turns[-1]["content"]).rstrip(), turns[:-1]
         asked = {name: value for name, value in body.items() if name != "stream"}
+        asked["messages"] = turns
         self.seed = hashlib.blake2b(msgspec.json.encode(asked), digest_size=16).digest()
         self.draw = Random(int.from_bytes(self.seed, "big"))
         self.prompt = Prompt(_prompt(body["messages"]))
@@ -72,14 +77,19 @@ class _Composer:
         return self.answer
 
     def _thinks(self) -> bool:
-        return self.body.get("thinking", {}).get("type") in ("enabled", "adaptive")
+        if "thinking" in self.body:
+            return self.body["thinking"]["type"] in ("enabled", "adaptive")
+        return self.model.thinks_unasked and not self._is_forced()
+
+    def _is_forced(self) -> bool:
+        return self.body.get("tool_choice", {}).get("type") in ("any", "tool")
 
     def _think(self) -> None:
         words = self.prompt.content_words[:4] or ["the question"]
         text = cut(THOUGHT.format(about=", ".join(words)), self.limit)
         tokens = estimate(text)
         shown = "summarized" if self.model.shows_thinking else "omitted"
-        omitted = self.body["thinking"].get("display", shown) == "omitted"
+        omitted = self.body.get("thinking", {}).get("display", shown) == "omitted"
         signature = base64.b64encode(self.seed * 12).decode()
         self.answer.content.append(
             {"type": "thinking", "thinking": "" if omitted else text, "signature": signature}
@@ -132,7 +142,11 @@ class _Composer:
         return f"{told}\n\n{sentences.write(about, self.draw)}".strip()
 
     def _say(self, text: str) -> None:
-        """Stop sequences first, then the limit; what is left, if anything, is the text block."""
+        """Stop sequences first, then the limit; what is left, if anything, is the text block.
+
+        An answer that was begun with the same words, as by a prefill, goes on after them.
+        """
+        text = text.removeprefix(self.begun)
         found = [(text.find(stop), stop) for stop in self.body.get("stop_sequences", [])]
         at, stop = min(((at, stop) for at, stop in found if at >= 0), default=(len(text), None))
         kept = cut(text[:at], self.limit - self.answer.output_tokens)

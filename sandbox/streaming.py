@@ -33,7 +33,7 @@ def events(message: dict[str, Any]) -> Iterator[Event]:
         yield _event("content_block_start", index=index, content_block=_opened(block))
         if index == 0:
             yield _event("ping")
-        for delta, tokens in _deltas(block):
+        for delta, tokens in _deltas(block, usage["output_tokens_details"]["thinking_tokens"]):
             yield _event("content_block_delta", tokens, index=index, delta=delta)
             deltas += 1
             if deltas % PING_EVERY == 0:
@@ -65,14 +65,16 @@ def _opened(block: dict[str, Any]) -> dict[str, Any]:
     return {**block, **empty.get(block["type"], {"input": {}})}
 
 
-def _deltas(block: dict[str, Any]) -> Iterator[tuple[dict[str, Any], int]]:
+def _deltas(block: dict[str, Any], thought: int) -> Iterator[tuple[dict[str, Any], int]]:
+    """The deltas of a block with their tokens; omitted thinking takes its time all the same."""
     if block["type"] == "text":
         for piece in _pieces(block["text"]):
             yield {"type": "text_delta", "text": piece}, estimate(piece)
     elif block["type"] == "thinking":
         for piece in _pieces(block["thinking"]):
             yield {"type": "thinking_delta", "thinking": piece}, estimate(piece)
-        yield {"type": "signature_delta", "signature": block["signature"]}, 0
+        unseen = 0 if block["thinking"] else thought
+        yield {"type": "signature_delta", "signature": block["signature"]}, unseen
     else:
         yield {"type": "input_json_delta", "partial_json": ""}, 0
         text = msgspec.json.encode(block["input"]).decode()

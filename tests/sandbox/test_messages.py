@@ -86,6 +86,22 @@ def test_thinking_comes_first(api: Api, model: str) -> None:
     assert omitted["content"][0]["thinking"] == ""
 
 
+def test_newer_models_think_unasked(api: Api) -> None:
+    kinds = [block["type"] for block in api.ask(model="claude-opus-5")["content"]]
+    assert kinds == ["thinking", "text"]
+    assert api.ask(model="claude-opus-5")["content"][0]["thinking"] == ""
+    disabled = api.ask(model="claude-opus-5", thinking={"type": "disabled"})["content"]
+    older = api.ask(model="claude-opus-4-8")["content"]
+    assert [block["type"] for block in (*disabled, *older)] == ["text", "text"]
+
+
+def test_an_answer_that_was_begun_goes_on(api: Api) -> None:
+    whole = text_of(api.ask("Describe the harbour"))
+    begun = whole[: len(whole) // 2].rstrip()
+    turns = [*body("Describe the harbour")["messages"], {"role": "assistant", "content": begun}]
+    assert begun + text_of(api.ask(messages=turns)) == whole
+
+
 def user(content: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": content}]}
 
