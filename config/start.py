@@ -174,14 +174,16 @@ def create_demonstration() -> None:
     from django.contrib.auth import get_user_model
     from django.db import transaction
 
+    from workspaces.keys import save_key
     from workspaces.models import ApiKey, Membership, Workspace
+    from workspaces.people import create_workspace, set_role
 
     with transaction.atomic():
         user = get_user_model().objects.create_user(DEMO, password=DEMO)
-        workspace, _ = Workspace.objects.get_or_create(slug=DEMO, defaults={"name": "Demo"})
-        Membership.objects.create(workspace=workspace, user=user, role=Membership.Role.OWNER)
+        workspace = Workspace.objects.filter(slug=DEMO).first() or create_workspace("Demo", DEMO)
+        set_role(workspace, user, Membership.Role.OWNER)
         if workspace.live_key() is None:
-            ApiKey.seal(workspace, ApiKey.Api.SANDBOX, DEMO_KEY, created_by=user)
+            save_key(workspace, ApiKey.Api.SANDBOX, DEMO_KEY, actor=user)
 
 
 @contextmanager
