@@ -10,38 +10,48 @@ STOP_WORDS = {
         " classify summarise summarize translate reply exactly there then than when where would"
         " should could tell explain give more some any all how why who had she him her but our out"
         " it's over under very just above make made is it of to in on or as be an by at if do does"
-        " word words sentence sentences text short"
+        " word words sentence sentences text short review tweet translate whether first choose"
     ),
     "de": (
         "der die das und ist nicht ein eine einen einem einer mit für auf von den dem des im zu"
         " war wie was wird sind als auch nach bei aus über zum zur sich oder nur dass antworte"
         " schreibe bitte fasse beschreibe folgenden folgende folgender satz sätzen wort text kurz"
-        " mir ich du sie er es wir ihr hat haben kann soll"
+        " mir ich du sie er es wir ihr hat haben kann soll warum wer wo wann welche welcher welches"
+        " mein meine sein ihre nie kam an am beim vom so noch schon wörter bewertung"
+        " zusammen erzähle"
     ),
     "fr": (
         "le la les un une des du de et est pas que qui dans pour sur avec ce cette ces au aux par"
         " plus son sa ses il elle nous vous je ne se ou où mais sont être était écris écrivez"
         " réponds répondez résume décris suivant suivante phrase phrases mot texte court moi quel"
-        " quelle"
+        " quelle pourquoi comment quand qui mon ma mes n'est l'un l'une c'est d'un d'une suivants"
+        " mots avis jamais uniquement seul raconte"
     ),
     "es": (
         "el la los las un una unos unas de del y es no que en para con por su sus se al fue"
         " estaba lo como más pero este esta estos ha son ser o si muy escribe escriba responde"
         " responda resume describe siguiente siguientes frase frases palabra texto breve me qué"
-        " cuál cómo tu"
+        " cuál cómo tu por qué cuándo quién dónde mi mis estas palabras nunca reseña solo"
+        " sola cuenta cuéntame"
     ),
 }
 STOPS = {name: frozenset(words.split()) for name, words in STOP_WORDS.items()}
 EVERY_STOP = frozenset().union(*STOPS.values())
-WORD = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*")
+# A hyphen or an apostrophe joins, but not the pronoun of a French question: est-il, dit-on.
+WORD = re.compile(r"[^\W\d_]+(?:(?!-(?:ils?|elles?|on|tu|je|vous|nous|ce)\b)[-'’][^\W\d_]+)*")
 HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
 KANA = re.compile(r"[\u3040-\u30ff]")
 # Chinese has no spaces: its most common particles stand in for them.
 PARTICLES = re.compile(
     r"[^\u3400-\u4dbf\u4e00-\u9fff]+"
+    r"|为什么|什么|怎么|如何|而且|但是|总结|评论|一句话|以下|其中|之一|回答|分类"
     r"|[的了是在和我你他她它这那有不也都很对于用请把一个条以为吗呢并就与及]"
 )
-JAPANESE_WORD = re.compile(r"[\u30a1-\u30fa\u30fc]{2,}|[\u4e00-\u9fff]{2,}")
+# Kanji with a verb's or an adjective's ending after them are no nouns.
+JAPANESE_WORD = re.compile(
+    r"[\u30a1-\u30fa\u30fc]{2,}|[\u4e00-\u9fff]++(?![いうえきくけこさしすせたちっつてみむめりるれろわ])"
+)
+JAPANESE_STOPS = frozenset(("次", "何", "文", "一文", "以下", "一", "下記"))
 LOOKED_AT = 800
 LONGEST_HAN = 6
 
@@ -89,5 +99,7 @@ class Prompt:
         )
 
     def _carries(self, word: str) -> bool:
-        shortest = 2 if self.language in ("zh", "ja") else 3
+        if self.language == "ja":
+            return word not in JAPANESE_STOPS
+        shortest = 2 if self.language == "zh" else 3
         return len(word) >= shortest and word.lower() not in EVERY_STOP

@@ -80,14 +80,15 @@ BANK = {
         "遠くから見れば、{a}と{b}は同じ問いの両面です。",
     ],
 }
-# Joined by commas; they stand in where a prompt has few words, and make long answers richer.
+# Joined by commas; they stand in where a prompt has few words, and make long answers richer. All of
+# them fit unchanged after every preposition of the bank.
 FILLING = {
-    "en": "the question,the context,a letter,the morning,the harbour,an old map,patience",
-    "de": "die Frage,der Zusammenhang,ein Brief,der Morgen,der Hafen,eine alte Karte,Geduld",
-    "fr": "la question,le contexte,une lettre,le matin,le port,une vieille carte,la patience",
-    "es": "la pregunta,el contexto,una carta,la mañana,el puerto,un viejo mapa,la paciencia",
-    "zh": "问题,背景,一封信,清晨,港口,旧地图,耐心",
-    "ja": "問題,背景,手紙,朝,港,古い地図,忍耐",
+    "en": "the question,the context,a letter,the morning,the harbour,an old map,the weather",
+    "de": "Mut,Erfahrung,Licht,Arbeit,Ruhe,Zeit,Neugier",
+    "fr": "la question,la lettre,la lumière,l'expérience,la mer,la vieille carte,la chance",
+    "es": "la pregunta,la carta,la mañana,la luz,la experiencia,la calma,la suerte",
+    "zh": "问题,背景,一封信,清晨,港口,旧地图,时间",
+    "ja": "問題,背景,手紙,朝,港,古い地図,時間",
 }
 LONG_WORDS = frozenset({
     "story", "essay", "article", "novel", "tale", "geschichte", "aufsatz", "erzählung", "märchen",
@@ -107,13 +108,14 @@ def write(prompt: Prompt, draw: Random) -> str:
     """Two to four sentences; one, or dozens in paragraphs, where the prompt asks for that."""
     count = _length(prompt, draw)
     words = prompt.content_words
-    if len(words) < 2 or count > PARAGRAPH:
-        words = words + FILLING[prompt.language].split(",")
+    filling = FILLING[prompt.language].split(",")
+    if not words or count > PARAGRAPH:
+        words = words + filling
     sentences: list[str] = []
     bank: list[str] = []
     for _ in range(count):
         bank = bank or draw.sample(BANK[prompt.language], len(BANK[prompt.language]))
-        first, second = draw.sample(words, 2)
+        first, second = draw.sample(words if len(words) > 1 else [*words, draw.choice(filling)], 2)
         sentences.append(_capitalised(bank.pop().format(a=first, b=second)))
     space = "" if prompt.language in UNSPACED else " "
     paragraphs = [

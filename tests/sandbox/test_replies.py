@@ -44,6 +44,18 @@ LABELS = {
     "Clasifica el texto como queja o elogio: gracias": ["queja", "elogio"],
     "请从以下类别中选择：正面、负面、中性。评论：质量很差": ["正面", "负面", "中性"],
     "カテゴリ：良い、悪い。 最高でした": ["良い", "悪い"],
+    "Reply with one word: yes or no. Is water wet?": ["yes", "no"],
+    "Choose one: red or white. Which wine?": ["red", "white"],
+    "Antworte mit einem der folgenden Wörter: Lob, Frage. Danke!": ["Lob", "Frage"],
+    "Antworte mit einem von: a, b, c": ["a", "b", "c"],
+    "Réponds par l'un des mots suivants : facture, autre. Mon colis": ["facture", "autre"],
+    "Responde con una de estas palabras: factura, otro. Mi paquete": ["factura", "otro"],
+    "请回答其中之一：a、b、c": ["a", "b", "c"],
+    "次のいずれかで答えてください：a、b、c": ["a", "b", "c"],
+    "次のラベルから一つ選んで答えてください：請求、配送。届きません": ["請求", "配送"],
+    "次のレビューを「肯定」「否定」のいずれかに分類してください：最高": ["肯定", "否定"],
+    "次のレビューを肯定、否定、中立のいずれかに分類：最高": ["肯定", "否定", "中立"],
+    "はい か いいえ で答えてください：水は濡れていますか": ["はい", "いいえ"],
 }
 
 
@@ -62,11 +74,14 @@ def test_among_named_labels_one_is_chosen_alone(prompt: str) -> None:
         "What are the options for traveling from Rome to Milan, by train or car?",
         "Translate the following text into French: the answer is blowing in the wind",
         "Write a story about a lighthouse, a dog and a letter.",
+        "Write about labels and categories or classes of wines.",
+        "Tell me about one of the cats or dogs in the house, either way.",
+        "一つの質問があります：港はどこですか、駅はどこですか。",
     ],
 )
 def test_what_names_no_labels_gets_sentences(prompt: str) -> None:
     assert find_labels(prompt) is None
-    assert " " in said(prompt)
+    assert said(prompt).endswith((".", "。"))
 
 
 def test_the_label_fits_the_mood() -> None:
@@ -90,6 +105,15 @@ def test_the_label_fits_the_mood() -> None:
 def test_the_language_is_that_of_the_prompt(language: str, prompt: str) -> None:
     assert Prompt(prompt).language == language
     assert said(prompt)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "word"), [("Write a tweet about coffee", "coffee"), ("空はなぜ青いのですか？", "空")]
+)
+def test_a_single_word_is_put_into_each_sentence(prompt: str, word: str) -> None:
+    text = said(prompt)
+    ends = text.count(".") + text.count("。")
+    assert text.lower().count(word) >= ends >= 2
 
 
 def test_the_length_is_what_is_asked_for() -> None:
