@@ -21,6 +21,7 @@ from sandbox.server import application
 PARENT = "SLUICE_PARENT"
 LOCK = ".lock"  # no scope can have this name
 PARENT_LOOK = 0.5
+HIGHEST_PORT = 65535
 SHUTDOWN_SECONDS = 0.5
 
 
@@ -41,7 +42,7 @@ def _options() -> argparse.Namespace:
         prog="python -m sandbox", description="A local stand-in for the Claude API."
     )
     parser.add_argument("--host", type=_loopback, default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8765, help="0 picks a free one")
+    parser.add_argument("--port", type=_port, default=8765, help="0 picks a free one")
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="keeps state here; else it ends with the process"
     )
@@ -66,6 +67,12 @@ def _loopback(host: str) -> str:
         f"{host} is not a loopback address; the sandbox takes any key, so it serves this machine"
         " only: use 127.0.0.1"
     )
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > HIGHEST_PORT:
+        raise argparse.ArgumentTypeError(f"{text} is not a port from 0 to {HIGHEST_PORT}")
+    return int(text)
 
 
 def _positive(text: str) -> float:
@@ -95,8 +102,12 @@ def _data_directory(wanted: Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="sandbox-") as name:
             yield Path(name)
         return
-    wanted.mkdir(parents=True, exist_ok=True)
-    with (wanted / LOCK).open("w") as lock:
+    try:
+        wanted.mkdir(parents=True, exist_ok=True)
+        lock = (wanted / LOCK).open("w")
+    except OSError as error:
+        sys.exit(f"cannot write to {wanted}: {error.strerror}; choose another --data")
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

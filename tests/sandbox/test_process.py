@@ -132,7 +132,14 @@ def test_a_host_that_others_reach_is_refused(host: str) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [("--failure-rate", "2"), ("--batch-seconds", "-1"), ("--token-rate", "nan"), ("--what",)],
+    [
+        ("--failure-rate", "2"),
+        ("--batch-seconds", "-1"),
+        ("--token-rate", "nan"),
+        ("--batch-seconds", "soon"),
+        ("--port", "65536"),
+        ("--what",),
+    ],
 )
 def test_bad_options_are_refused(options: tuple[str, ...]) -> None:
     assert "usage: python -m sandbox" in refused(*options)
@@ -144,6 +151,13 @@ def test_a_directory_and_a_port_in_use_are_named(tmp_path: Path) -> None:
         assert "in use by another sandbox" in refused("--data", str(data))
         port = str(api.http.base_url.port)
         assert f"cannot listen on 127.0.0.1:{port}" in refused("--port", port)
+
+
+def test_a_directory_that_cannot_be_one_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    said = refused("--data", str(file))
+    assert said == f"cannot write to {file}: File exists; choose another --data\n"
 
 
 def test_only_verbose_writes_requests_and_never_keys_or_prompts(tmp_path: Path) -> None:
