@@ -1,12 +1,15 @@
 """Processes killed in the middle: every part once at the API, every row once in the export."""
 
 import re
+import subprocess
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from batches.models import Batch
+from tests.batches.gate import Gate
 from tests.batches.operator import Operator, read_table, write_table
 from tests.processes import Sandbox
 
@@ -46,6 +49,37 @@ def test_run_batch_is_killed_and_resumed(operator: Operator, tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     assert len(operator.creates()) == 10
     assert_every_row_once(operator, output, 10_000)
+
+
+@pytest.mark.parametrize("passed", [False, True], ids=["before it is created", "before the answer"])
+def test_a_sender_killed_at_the_create(operator: Operator, tmp_path: Path, passed: bool) -> None:
+    """With nothing at the API a person is asked; what is there is found without asking."""
+    victims: list[subprocess.Popen[str]] = []
+    released = threading.Event()
+
+    def kill_at_the_second(reached: bool) -> None:
+        if victims and reached is passed and len(operator.creates()) == 1 + passed:
+            victims.pop().kill()
+            released.set()
+            raise ConnectionAbortedError
+
+    with Gate(operator.url, kill_at_the_second) as gate:
+        operator.environment["CLAUDE_API_URL"] = gate.url
+        victims.append(operator.start("run_batch", *recipe(tmp_path, 1_000), "--part-size", "300"))
+        said = victims[0].communicate(timeout=60)[1]
+        assert released.is_set(), said
+        number = re.search(r"--resume (\d+)", said)[1]
+        output = tmp_path / "out.csv"
+        arguments = ["run_batch", "--resume", number, "--output", str(output)]
+        done = operator.run(*arguments)
+        asked = done.returncode == 3
+        assert asked is not passed, done.stderr
+        if asked:
+            assert operator.answer(done.stderr) == 1
+            done = operator.run(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert len(operator.creates()) == 4
+    assert_every_row_once(operator, output, 1_000)
 
 
 def test_two_workers_are_killed_and_started_again(operator: Operator, tmp_path: Path) -> None:
