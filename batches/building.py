@@ -18,11 +18,12 @@ from django.db import transaction
 from django.db.models import Max
 
 from batches import archive
+from batches.limits import Limits, ReadyRenderer
 from batches.models import Batch, MessageBatch, Request, Run, Upload
 from batches.models.index import CHUNK
 from batches.planning import LINE_OVERHEAD, Selection, plan_parts
 from batches.problems import Problem
-from batches.recipe import Recipe, Rendered, Renderer, ready
+from batches.recipe import Recipe, Rendered, Renderer
 from batches.words import count
 from leases.renewing import Renewal, work_on
 
@@ -96,7 +97,8 @@ def discard_unfinished(run: Run, renewal: Renewal) -> None:
 
 def make_survey(run: Run) -> Survey:
     """The first pass; writes down on the way which rows the recipe cannot send, and why."""
-    survey, render = Survey(), renderer_for(run)
+    key = run.batch.workspace.live_key()
+    survey, render = Survey(), renderer_for(run, Limits(key.models if key else []))
     with archive.writing(archive.left_out(run.pk, run.fence)) as file:
         for row in upload_rows(run):
             rendered = [] if row.reason else render(row)
@@ -127,10 +129,10 @@ def upload_rows(run: Run) -> Iterator[archive.Row]:
     return archive.iterate_rows(upload.pk, upload.rows_fence or 0)
 
 
-def renderer_for(run: Run) -> type_of_render:
+def renderer_for(run: Run, limits: Limits) -> type_of_render:
     upload = upload_of(run)
     if upload.kind == Upload.Kind.REQUESTS:
-        return ready
+        return ReadyRenderer(limits).render
     return Renderer(msgspec.convert(run.recipe, Recipe), upload.columns).render
 
 
@@ -171,7 +173,8 @@ def refuse(run: Run, survey: Survey) -> None:
 
 def render_chosen(run: Run, chosen: set[int]) -> Iterator[tuple[int, Rendered]]:
     """The second pass: (row, rendered) of the chosen rows, in the order of the file."""
-    render = renderer_for(run)
+    # The limits have chosen the rows already, and may have been read anew since.
+    render = renderer_for(run, Limits())
     for row in upload_rows(run):
         if row.number in chosen:
             rendered = render(row)

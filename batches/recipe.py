@@ -228,14 +228,21 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def check(
-    recipe: Recipe, columns: Sequence[str], *, api_version: str = API_VERSION
+    recipe: Recipe,
+    columns: Sequence[str],
+    *,
+    api_version: str = API_VERSION,
+    most_tokens: int | None = None,
 ) -> list[Problem]:
-    """All that is wrong with the recipe itself; `Problem.field` names the field of Recipe."""
+    """All that is wrong with the recipe itself; `Problem.field` names the field of Recipe.
+
+    `most_tokens` is the longest answer that the model gives, None where that is not known.
+    """
     return [
         *_check_model(recipe),
         *_check_texts(recipe, columns),
         *_check_id_column(recipe, columns),
-        *_check_max_tokens(recipe),
+        *_check_max_tokens(recipe, most_tokens),
         *_check_tools(recipe),
         *_check_output(recipe),
         *_check_extra(recipe, api_version),
@@ -290,10 +297,11 @@ def _check_id_column(recipe: Recipe, columns: Sequence[str]) -> Iterator[Problem
         yield Problem(what, field="id_column", fix=_nearest(name, columns))
 
 
-def _check_max_tokens(recipe: Recipe) -> Iterator[Problem]:
-    if recipe.max_tokens < 1:
+def _check_max_tokens(recipe: Recipe, most: int | None) -> Iterator[Problem]:
+    if recipe.max_tokens < 1 or (most and recipe.max_tokens > most):
         what = f"max_tokens is {recipe.max_tokens:,}."
-        yield Problem(what, field="max_tokens", fix="Write a whole number from 1.")
+        limit = f" to {most:,}, which is what {recipe.model} answers with at most" if most else ""
+        yield Problem(what, field="max_tokens", fix=f"Write a whole number from 1{limit}.")
     thinking = recipe.thinking or {}
     if thinking.get("type") != "enabled":
         return

@@ -13,6 +13,7 @@ import msgspec
 from django.db import transaction
 
 from batches import archive
+from batches.limits import Limits, ReadyRenderer
 from batches.models import Batch, MessageBatch, Run, Upload
 from batches.planning import Selection
 from batches.problems import Problem
@@ -91,14 +92,14 @@ def same_batch(upload: Upload, recipe: dict[str, object]) -> Batch | None:
     return next((batch for batch in running if digest(batch.recipe) == wanted), None)
 
 
-def find_problems(upload: Upload, recipe: Recipe | None) -> Iterator[Problem]:
-    """Everything that keeps rows from being sent, by row: of the file, then of the recipe."""
+def find_problems(upload: Upload, recipe: Recipe | None, limits: Limits) -> Iterator[Problem]:
+    """Everything that keeps rows from being sent, by row: of the file, then of the request."""
     fence = upload.rows_fence
     parsed = read_problems(upload)
-    if fence is None or recipe is None:
+    renderer = find_renderer(upload, recipe, limits)
+    if fence is None or renderer is None:
         yield from parsed
         return
-    renderer = Renderer(recipe, upload.columns)
     rows = (row for row in archive.iterate_rows(upload.pk, fence) if not row.reason)
     rendered = (
         problem
@@ -107,6 +108,17 @@ def find_problems(upload: Upload, recipe: Recipe | None) -> Iterator[Problem]:
         for problem in found
     )
     yield from heapq.merge(parsed, rendered, key=lambda problem: problem.row)
+
+
+def find_renderer(
+    upload: Upload, recipe: Recipe | None, limits: Limits
+) -> Renderer | ReadyRenderer | None:
+    """What would render the rows; None for a refused file, and for a table without a recipe."""
+    if upload.state != Upload.State.READY:
+        return None
+    if upload.kind == Upload.Kind.REQUESTS:
+        return ReadyRenderer(limits)
+    return Renderer(recipe, upload.columns) if recipe else None
 
 
 def read_problems(upload: Upload) -> Iterator[Problem]:

@@ -22,6 +22,7 @@ from batches import (
     parsing,
     polling,
     reconciling,
+    refreshing,
     submitting,
 )
 from batches.models import Batch, MessageBatch, Run, Upload, Worker
@@ -38,6 +39,7 @@ STAGES: tuple[Stage, ...] = (
     collecting.step,
     parsing.step,
     building.step,
+    refreshing.step,
 )
 SEEN_EVERY = 10.0
 logger = logging.getLogger(__name__)

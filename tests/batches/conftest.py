@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 
 import pytest
+from django.utils import timezone
 from pytest_django import Settings
 
 from tests.batches.stage import SandboxScope, make_workspace
@@ -19,7 +20,8 @@ def api(settings: Settings, workspace: Workspace) -> Iterator[ScriptedApi]:
     """A scripted API, and a key of the workspace for it."""
     with ScriptedApi() as api:
         settings.SANDBOX_URL = api.url
-        ApiKey.seal(workspace, "sandbox", "sk-ant-scripted-key")
+        read = {"models_read_at": timezone.now()}
+        ApiKey.seal(workspace, "sandbox", "sk-ant-scripted-key", **read)
         yield api
     assert api.unplanned == []
 

@@ -9,6 +9,7 @@ from django.conf import settings
 
 from batches import archive, parsing, starting
 from batches.exporting import write_export
+from batches.limits import Limits
 from batches.models import Batch, Upload
 from batches.recipe import Recipe, check
 from tests.batches.build import answer_part, make_part, make_run, make_workspace, succeeded
@@ -34,7 +35,10 @@ def test_reviews_have_two_broken_rows() -> None:
     assert (upload.state, upload.encoding, upload.delimiter) == (Upload.State.READY, "utf-8", ";")
     assert (upload.rows, upload.columns) == (200, ["id", "product", "language", "stars", "review"])
     assert check(RECIPE, upload.columns) == []
-    assert [problem.row for problem in starting.find_problems(upload, RECIPE)] == [98, 144]
+    assert [problem.row for problem in starting.find_problems(upload, RECIPE, Limits())] == [
+        98,
+        144,
+    ]
 
 
 def test_reviews_come_back_in_their_order(tmp_path: Path) -> None:

@@ -121,6 +121,26 @@ def test_an_unknown_column_names_the_nearest(api: Operator, table: Path, capsys)
     assert "Did you mean `text`?" in capsys.readouterr().err
 
 
+def test_more_tokens_than_the_model_gives_are_refused(api, table, tmp_path, capsys) -> None:
+    assert run_batch(table, "--max-tokens", 10**9) == 2
+    assert "Write a whole number from 1 to 64,000" in capsys.readouterr().err
+    path, output = tmp_path / "ready.jsonl", tmp_path / "out.jsonl"
+    line = '{"custom_id":"r%d","params":{"model":"claude-haiku-4-5","max_tokens":%d,%s}}\n'
+    messages = '"messages":[{"role":"user","content":"Hi"}]'
+    path.write_text(line % (1, 64_000, messages) + line % (2, 64_001, messages))
+    assert run_batch(path, model="") == 2
+    assert "Line 2: max_tokens is 64,001" in capsys.readouterr().err
+    assert run_batch(path, "--leave-out", "--output", output, model="") == 1
+    kinds = [json.loads(line)["result"]["type"] for line in output.read_text().splitlines()]
+    assert kinds == ["succeeded", "left_out"]
+
+
+def test_a_model_that_is_not_in_the_list_is_sent_with_a_word(api, table, capsys) -> None:
+    assert run_batch(table, model="claude-next") == 0
+    said = capsys.readouterr().err
+    assert "claude-next is not in the list of models of this key." in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -8,6 +8,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from batches import archive, starting
+from batches.limits import Limits
 from batches.models import Batch, MessageBatch, Run, Upload
 from batches.planning import Selection
 from batches.problems import Problem
@@ -129,9 +130,9 @@ def test_problems_of_file_and_recipe_come_by_row(workspace):
     upload.problems = {"total": 1, "first": []}
     with archive.writing(archive.problems(upload.pk, 1)) as file:
         file.write(msgspec.json.encode(Problem("it is broken.", row=4)) + b"\n")
-    found = list(starting.find_problems(upload, RECIPE))
+    found = list(starting.find_problems(upload, RECIPE, Limits()))
     assert [problem.row for problem in found] == [3, 4, 5]
-    assert [problem.row for problem in starting.find_problems(upload, None)] == [4]
+    assert [problem.row for problem in starting.find_problems(upload, None, Limits())] == [4]
 
 
 def test_revive_lets_everything_be_tried_again(batch):

@@ -13,10 +13,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from batches import parsing, starting
+from batches import parsing, refreshing, starting
 from batches.asking import Question
 from batches.exporting import ExportRefused, check_place, find_format, write_export
 from batches.following import REST, follow
+from batches.limits import Limits
 from batches.models import Batch, Upload
 from batches.planning import MOST_REQUESTS, Selection
 from batches.problems import Problem
@@ -195,17 +196,20 @@ class Command(BaseCommand):
         upload = read_upload(batch)
         recipe = fitting_recipe(upload, self.recipe_as_given())
         if upload.state == Upload.State.REFUSED:
-            self.list_problems(upload, None)
+            self.list_problems(upload, None, Limits())
             way_out = " Choose its encoding: --encoding NAME" if is_undecodable(upload) else ""
             raise CommandError(
                 f"The file cannot be read. Nothing was sent.{way_out}", returncode=REFUSED
             )
-        faults = check_recipe(recipe, upload) if recipe else []
+        limits = read_limits(batch)
+        faults = check_recipe(recipe, upload, limits) if recipe else []
         for fault in faults:
             self.say(fault.sentence())
         if faults:
             raise CommandError("The recipe does not fit. Nothing was sent.", returncode=REFUSED)
-        rows = self.list_problems(upload, recipe)
+        if recipe and not limits.knows(recipe.model):
+            self.say(f"{recipe.model} is not in the list of models of this key.")
+        rows = self.list_problems(upload, recipe, limits)
         if rows and not self.options["leave_out"]:
             raise CommandError(
                 f"{rows:,} of {upload.rows:,} rows have problems. Nothing was sent. Mend the file, "
@@ -213,11 +217,11 @@ class Command(BaseCommand):
                 returncode=REFUSED,
             )
 
-    def list_problems(self, upload: Upload, recipe: Recipe | None) -> int:
+    def list_problems(self, upload: Upload, recipe: Recipe | None, limits: Limits) -> int:
         """Print each problem as a line; the number of rows that have one."""
         word = "Line" if upload.kind == Upload.Kind.REQUESTS else "Row"
         rows = set()
-        for problem in starting.find_problems(upload, recipe):
+        for problem in starting.find_problems(upload, recipe, limits):
             rows.add(problem.row)
             self.say(problem.sentence(word))
         return len(rows)
@@ -318,8 +322,20 @@ def is_undecodable(upload: Upload) -> bool:
     return any(problem.get("field") == "encoding" for problem in upload.first_problems)
 
 
-def check_recipe(recipe: Recipe, upload: Upload) -> list[Problem]:
-    return check(recipe, upload.columns, api_version=settings.CLAUDE_API_VERSION)
+def read_limits(batch: Batch) -> Limits:
+    """What the key's models allow, read first where they were not read today."""
+    refreshing.step(database_now(), batch)
+    key = batch.workspace.live_key()
+    return Limits(key.models if key else [])
+
+
+def check_recipe(recipe: Recipe, upload: Upload, limits: Limits) -> list[Problem]:
+    return check(
+        recipe,
+        upload.columns,
+        api_version=settings.CLAUDE_API_VERSION,
+        most_tokens=limits.most_tokens(recipe.model),
+    )
 
 
 def fitting_recipe(upload: Upload, recipe: Recipe | None) -> Recipe | None:
