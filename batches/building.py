@@ -27,7 +27,7 @@ from batches.recipe import Recipe, Rendered, Renderer
 from batches.words import count
 from leases.renewing import Renewal, work_on
 
-type_of_render = Callable[[archive.Row], Rendered | list[Problem]]
+Render = Callable[[archive.Row], Rendered | list[Problem]]
 
 
 class Survey:
@@ -129,7 +129,7 @@ def upload_rows(run: Run) -> Iterator[archive.Row]:
     return archive.iterate_rows(upload.pk, upload.rows_fence or 0)
 
 
-def renderer_for(run: Run, limits: Limits) -> type_of_render:
+def renderer_for(run: Run, limits: Limits) -> Render:
     upload = upload_of(run)
     if upload.kind == Upload.Kind.REQUESTS:
         return ReadyRenderer(limits).render

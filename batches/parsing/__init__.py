@@ -30,14 +30,14 @@ from leases.renewing import Renewal, work_on
 
 SHOWN = 100  # problems that are kept on the Upload; all of them lie in the archive
 
-type_of_rows = Iterator[tuple[archive.Row, list[Problem]]]
+ParsedRows = Iterator[tuple[archive.Row, list[Problem]]]
 
 
 @dataclass
 class Reading:
     """How a file is read, and its rows, each with its problems."""
 
-    rows: type_of_rows
+    rows: ParsedRows
     kind: str
     encoding: str
     delimiter: str
