@@ -27,7 +27,8 @@ def questions(batch: Batch) -> Iterator[Question]:
 
 def unknown_parts(batch: Batch) -> Iterator[Question]:
     for part in batch.message_batches.filter(state=MessageBatch.State.UNKNOWN).order_by("part"):
-        if part.needs_person:
+        # One that is set aside needs a person too, but was not looked for to the end.
+        if part.settled_at is not None:
             yield Question(
                 f"Part {part.part} ({count(part.size, 'request')}, {row_range(part)}): "
                 f"{part.reason} It was looked for {part.listings:,} times. {what_was_found(part)}",

@@ -8,7 +8,7 @@ from django.db.models import Q
 
 from batches.calling import client_for, remember_account, remember_refusal, why_unusable
 from batches.models import Batch
-from claude_api import ClaudeError
+from claude_api import ClaudeError, KeyRefused, RateLimited
 from leases.renewing import Renewal, work_on
 from workspaces.models import ApiKey
 
@@ -36,7 +36,9 @@ def refresh(key: ApiKey, renewal: Renewal, at: datetime) -> None:
         try:
             models = client.list_models()
         except ClaudeError as error:
-            remember_refusal(key, error, at)
+            # A key that may not list models may well send: no more is written on it.
+            if isinstance(error, KeyRefused | RateLimited):
+                remember_refusal(key, error, at)
             key.release(at, models_read_at=soon)
             return
         remember_account(key, client, at)

@@ -31,6 +31,15 @@ def test_it_works(batch):
     )
 
 
+def test_set_aside_before_it_was_looked_for_to_the_end(batch):
+    """Nobody is led to send again what may still be found."""
+    make_part(batch, state="unknown", crashes=3, listings=1)
+    [question] = ask(batch)
+    assert question.part == 0
+    assert "is set aside" in question.sentence
+    assert "not at the API" not in question.sentence
+
+
 def test_batch_that_may_be_ours_is_named(batch):
     candidates = [{"id": "msgbatch_1", "ours": None}, {"id": "msgbatch_2", "ours": False}]
     make_part(batch, state="unknown", settled_at=now(), candidates=candidates)

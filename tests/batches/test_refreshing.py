@@ -56,6 +56,13 @@ def test_a_refused_key_says_so(api, key):
     assert not refreshing.step(now())
 
 
+def test_a_key_that_may_not_list_models_may_send(api, key):
+    api.plan("GET", MODELS, refusal(403, "permission_error", "Not this endpoint."))
+    assert refreshing.step(now())
+    key.refresh_from_db()
+    assert (key.refused, key.paused_until) == ("", None)
+
+
 def test_an_api_without_an_address_is_not_asked(settings, workspace):
     settings.SANDBOX_URL = ""
     ApiKey.seal(workspace, "sandbox", "sk-ant-scripted-key")
