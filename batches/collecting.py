@@ -133,19 +133,14 @@ def keep_incomplete(
     if not part.mine().update(results_fence=part.fence):
         return
     part.refresh_from_db()
-    changes = write_index(part, proof, renewal) | {
-        "owner": "",
-        "lease_until": None,
-        "crashes": 0,
-        "due_at": at + pause,
-        "attempts": part.attempts + 1,
-        "reason": f"Part {part.part} is incomplete: {'; '.join(objections)}. We ask again.",
-    }
+    reason = f"Part {part.part} is incomplete: {'; '.join(objections)}. We ask again."
+    changes = {"attempts": part.attempts + 1, "reason": reason}
+    changes |= write_index(part, proof, renewal)
     if part.state == State.SUBMITTED:
-        part.move(State.INCOMPLETE, event=changes["reason"], at=at, **changes)
+        part.release_as(State.INCOMPLETE, at + pause, event=reason, at=at, **changes)
         return
     with transaction.atomic():
-        if part.mine().update(**changes):
+        if part.release(at + pause, **changes):
             part.batch.recount()
 
 
