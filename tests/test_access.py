@@ -12,7 +12,9 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import get_resolver, include, path, reverse
 
+from batches.models import Batch
 from config.asgi import application, websocket_routes
+from tests.batches.stage import make_batch, make_part, make_upload
 from tests.cast import ROLES, Cast
 from tests.walk import arguments_in, may_connect, routes, session_cookie, socket_names
 from workspaces.access import may_follow
@@ -20,6 +22,8 @@ from workspaces.models import Workspace
 
 SIGN_IN = 302
 READERS = dict(zip(ROLES, (SIGN_IN, 404, 404, 200, 200, 200), strict=True))
+READERS_204 = {**READERS, "viewer": 204, "member": 204, "owner": 204}
+MEMBERS = {**READERS, "viewer": 403}
 EVERYBODY = dict.fromkeys(ROLES, 200)
 SIGNED_IN_IS_SENT_ON = dict.fromkeys(ROLES, 302)
 
@@ -28,7 +32,35 @@ EXPECTED: dict[str, dict[str, dict[str, int]]] = {
     "workspaces:enter": {"GET": SIGNED_IN_IS_SENT_ON},
     # With one workspace there is nothing to choose; without any, the page says so.
     "workspaces:index": {"GET": {**SIGNED_IN_IS_SENT_ON, "removed": 200}},
+    "workspaces:settings": {"GET": READERS},
+    "workspaces:key": {"GET": READERS},
+    "workspaces:members": {"GET": READERS},
     "batches:home": {"GET": READERS},
+    "batches:home_live": {"GET": READERS_204},
+    "batches:batches": {"GET": READERS},
+    "batches:batches_live": {"GET": READERS_204},
+    "batches:new": {"GET": MEMBERS},
+    "batches:uploads": {"POST": {**MEMBERS, "member": 422, "owner": 422}},
+    "batches:upload": {"GET": {**MEMBERS, "member": 204, "owner": 204}},
+    "batches:file": {"GET": READERS},
+    "batches:file_live": {"GET": READERS_204},
+    "batches:file_problems": {"GET": READERS},
+    "batches:recipe": {"GET": READERS},
+    "batches:preview": {"GET": READERS},
+    "batches:review": {"GET": READERS},
+    "batches:review_live": {"GET": READERS_204},
+    "batches:overview": {"GET": READERS},
+    "batches:overview_live": {"GET": READERS_204},
+    "batches:results": {"GET": READERS},
+    "batches:result": {"GET": READERS},
+    "batches:problems": {"GET": READERS},
+    "batches:activity": {"GET": READERS},
+    "batches:export": {"GET": READERS},
+    "batches:download": {"GET": READERS},
+    "batches:cancel": {"GET": MEMBERS},
+    "batches:rename": {"POST": {**MEMBERS, "member": 302, "owner": 302}},
+    "batches:delete": {"GET": MEMBERS},
+    "batches:reuse": {"POST": {**MEMBERS, "member": 302, "owner": 302}},
     "health": {"GET": EVERYBODY},
     "theme": {"POST": SIGNED_IN_IS_SENT_ON},
 }
@@ -37,7 +69,20 @@ FORMS = {"theme": {"theme": "dark", "next": "/"}}
 EXPECTED_SOCKETS: dict[str, tuple[str, set[str]]] = {}
 
 # By name of a route's argument, such as `number`: makes the object in a workspace, tells its id.
-OBJECTS: dict[str, Callable[[Workspace], Any]] = {}
+OBJECTS: dict[str, Callable[[Workspace], Any]] = {
+    "batch": lambda workspace: an_answered_batch(workspace).pk,
+    "upload": lambda workspace: make_upload(workspace, ["one"]).pk,
+    "row": lambda workspace: FIRST_ROW,
+}
+FIRST_ROW = 2
+
+
+def an_answered_batch(workspace: Workspace) -> Batch:
+    batch = make_batch(workspace, ["one", "two"])
+    make_part(batch, 2)
+    batch.recount()
+    return batch
+
 
 ROUTES = dict(routes(get_resolver().url_patterns))
 CASES = [

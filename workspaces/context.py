@@ -5,7 +5,8 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 
-from workspaces.models import ApiKey
+from workspaces.access import may
+from workspaces.models import ApiKey, Membership
 
 THEMES = ("light", "dark")
 
@@ -15,7 +16,10 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     theme = request.COOKIES.get("theme", "")
     return {
         "theme": theme if theme in THEMES else "",
+        "keys_off": request.COOKIES.get("keys") == "off",
         "membership": membership,
+        "may_run": membership is not None and may(membership, Membership.Role.MEMBER),
+        "is_owner": membership is not None and may(membership, Membership.Role.OWNER),
         "sandboxed": membership is not None and uses_sandbox(membership.workspace_id),
         "mail_is_configured": settings.EMAIL_IS_CONFIGURED,
     }

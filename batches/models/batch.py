@@ -49,6 +49,11 @@ class Batch(models.Model):
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
     )
     recipe = models.JSONField(default=dict)
+    # What the review form shows: rows and part size of the next Run.
+    selection = models.JSONField(default=dict)
+    # So many rows with problems the person agreed to leave out.
+    leave_out = models.PositiveIntegerField(default=0)
+    saved_at = models.DateTimeField(null=True, blank=True)
     columns = models.JSONField(default=list)
     state = models.CharField(max_length=20, choices=State.choices, default=State.DRAFT)
     rows = models.PositiveIntegerField(default=0)
@@ -84,6 +89,20 @@ class Batch(models.Model):
     @property
     def waiting(self) -> int:
         return self.sent - self.answered
+
+    @property
+    def not_succeeded(self) -> int:
+        """Rows that were sent and came back without an answer."""
+        return self.answered - self.succeeded
+
+    @property
+    def not_chosen(self) -> int:
+        """Rows that no Run has taken yet, and that could be sent; 0 until a Run is built."""
+        return max(self.rows - self.left_out - self.not_sent - self.sent, 0) if self.parts else 0
+
+    @property
+    def is_draft(self) -> bool:
+        return self.state == self.State.DRAFT
 
     @property
     def every_row_succeeded(self) -> bool:

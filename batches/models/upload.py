@@ -33,7 +33,10 @@ class Upload(Lease):
     kind = models.CharField(max_length=10, choices=Kind.choices, blank=True, default="")
     encoding = models.CharField(max_length=20, blank=True, default="")
     delimiter = models.CharField(max_length=1, blank=True, default="")
+    has_header = models.BooleanField(default=True)
     columns = models.JSONField(default=list)
+    # Per column, in their order: {"filled": rows that have it, "longest": characters}.
+    column_facts = models.JSONField(default=list)
     rows = models.PositiveIntegerField(default=0)
     rows_fence = models.BigIntegerField(null=True, blank=True)
     problems = models.JSONField(default=dict)

@@ -1,5 +1,5 @@
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.views.decorators.http import require_safe
 
 from workspaces.access import memberships_of
@@ -12,12 +12,3 @@ def enter(request: HttpRequest) -> HttpResponse:
     if last is None:
         return redirect("workspaces:index")
     return redirect("batches:home", slug=last.workspace.slug)
-
-
-@require_safe
-def index(request: HttpRequest) -> HttpResponse:
-    """The choice of workspaces; with only one there is nothing to choose."""
-    memberships = list(memberships_of(request.user))
-    if len(memberships) == 1:
-        return redirect("batches:home", slug=memberships[0].workspace.slug)
-    return render(request, "workspaces/index.html", {"memberships": memberships})

@@ -4,8 +4,7 @@ from django.views.decorators.http import require_safe
 
 from batches.models import Batch
 from batches.pages import Page
-from workspaces.access import may, workspace_for
-from workspaces.models import Membership
+from workspaces.access import workspace_for
 
 PER_PAGE = 50
 
@@ -16,6 +15,11 @@ def home(request: HttpRequest, slug: str) -> HttpResponse:
     workspace = workspace_for(request, slug)
     batches = Batch.objects.filter(workspace=workspace, deleting_at=None).select_related("upload")
     page = Page.read(batches, request.GET, PER_PAGE)
-    may_run = may(request.membership, Membership.Role.MEMBER)  # type: ignore[attr-defined]
-    context = {"workspace": workspace, "page": page, "may_run": may_run}
+    context = {"workspace": workspace, "page": page}
     return render(request, "batches/home.html", context)
+
+
+@require_safe
+def home_live(request: HttpRequest, slug: str) -> HttpResponse:
+    workspace_for(request, slug)
+    return HttpResponse(status=204)

@@ -1,0 +1,11 @@
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from batches.views.finding import find_batch
+
+
+@require_safe
+def result(request: HttpRequest, slug: str, batch: int, row: int) -> HttpResponse:
+    found = find_batch(request, slug, batch)
+    return render(request, "batches/batch.html", {"batch": found})
