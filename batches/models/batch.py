@@ -49,6 +49,8 @@ class Batch(models.Model):
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
     )
     recipe = models.JSONField(default=dict)
+    # While a draft's form is no recipe: {"fields": as they were typed, "recipe": the last sound one}.
+    typed = models.JSONField(default=dict)
     # What the review form shows: rows and part size of the next Run.
     selection = models.JSONField(default=dict)
     # So many rows with problems the person agreed to leave out.
