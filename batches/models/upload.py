@@ -40,6 +40,10 @@ class Upload(Lease):
     rows = models.PositiveIntegerField(default=0)
     rows_fence = models.BigIntegerField(null=True, blank=True)
     problems = models.JSONField(default=dict)
+    # While this one arrives to take its place in a draft: what comes back when it is cancelled.
+    replaces = models.ForeignKey(
+        "self", models.SET_NULL, null=True, blank=True, related_name="replaced_by"
+    )
 
     class Meta(Lease.Meta):
         constraints = [
