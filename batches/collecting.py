@@ -6,7 +6,7 @@ what came, and is asked for again as long as the API keeps results: 29 days from
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
@@ -17,6 +17,7 @@ from django.db.models import Q
 
 from batches import archive
 from batches.calling import client_for, live_key, remember_refusal, why_no_key
+from batches.concerns import find_concern, output_schema
 from batches.models import Batch, MessageBatch, Request, Result
 from batches.models.batch import TOKENS
 from batches.models.index import CHUNK
@@ -185,13 +186,18 @@ def write_index(part: MessageBatch, proof: Proof, renewal: Renewal) -> dict[str,
     Result.objects.delete_part(part.pk, renewal.check)
     tokens = dict.fromkeys(TOKENS, 0)
     newer = newer_run(part)
+    schema = output_schema(part.run.recipe) if part.run else None
     with open(path, "rb") as file:
-        results = (make_result(request, proof, file) for request in answered(part, proof))
+        results = (make_result(request, proof, file, schema) for request in answered(part, proof))
         while chunk := list(islice(results, CHUNK)):
             insert(chunk, newer, renewal)
             for name in TOKENS:
                 tokens[name] += sum(getattr(result, name) for result in chunk)
-    return {"tokens": tokens, "answers": part.count_answers()}
+    return {"tokens": tokens, **count_index(part)}
+
+
+def count_index(part: MessageBatch) -> dict[str, Any]:
+    return {"answers": part.count_answers(), "concerns": part.count_concerns()}
 
 
 def answered(part: MessageBatch, proof: Proof) -> Iterator[Request]:
@@ -199,9 +205,12 @@ def answered(part: MessageBatch, proof: Proof) -> Iterator[Request]:
     return (request for request in requests if request.row in proof.places)
 
 
-def make_result(request: Request, proof: Proof, file: BinaryIO) -> Result:
+def make_result(
+    request: Request, proof: Proof, file: BinaryIO, schema: Mapping[str, Any] | None = None
+) -> Result:
     place = proof.places[request.row]
-    line = read_result_line(os.pread(file.fileno(), place.length, place.offset))
+    data = os.pread(file.fileno(), place.length, place.offset)
+    line = read_result_line(data)
     usage = line.usage
     return Result(
         request_id=request.pk,
@@ -210,6 +219,7 @@ def make_result(request: Request, proof: Proof, file: BinaryIO) -> Result:
         type=line.type[:40],
         stop_reason=line.stop_reason[:60],
         error_type=line.error_type[:60],
+        concern=find_concern(line, data, schema),
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         cache_read_tokens=usage.cache_read_input_tokens,
@@ -259,7 +269,7 @@ def give_up(part: MessageBatch, renewal: Renewal) -> None:
     while chunk := list(islice(missing, CHUNK)):
         insert(chunk, newer, renewal)
     lost = part.size - len(have)
-    totals["answers"] = part.count_answers()
+    totals |= count_index(part)
     part.release_as(
         State.LOST,
         None,

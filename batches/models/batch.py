@@ -67,6 +67,8 @@ class Batch(models.Model):
     canceled = models.PositiveIntegerField(default=0)
     expired = models.PositiveIntegerField(default=0)
     missing = models.PositiveIntegerField(default=0)
+    # How many answers of each type a person should look at, and why: type, then concern.
+    concerns = models.JSONField(default=dict)
     parts = models.PositiveIntegerField(default=0)
     parts_ended = models.PositiveIntegerField(default=0)
     tokens = models.JSONField(default=dict)
@@ -154,10 +156,11 @@ class Batch(models.Model):
             setattr(self, name, counts.pop(name, 0))
         # A type newer than this program is an answer that did not succeed.
         self.errored += sum(counts.values())
+        self.concerns = add_concerns([part.concerns for part in parts])
 
     def _count_parts(self, parts: list[Any]) -> None:
-        superseded = _superseded(parts)
-        current = [part for part in parts if part.pk not in superseded]
+        replaced = superseded(parts)
+        current = [part for part in parts if part.pk not in replaced]
         open_parts = [part for part in current if part.state in part.OPEN]
         partly = sum(sum(part.answers.values()) for part in open_parts)
         not_sent = [part for part in current if part.state in part.NOT_SENT]
@@ -188,7 +191,17 @@ class Batch(models.Model):
         return self.State.REFUSED if Run.State.REFUSED in runs else self.State.DRAFT
 
 
-def _superseded(parts: list[Any]) -> set[int]:
+def add_concerns(counted: list[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
+    total: dict[str, dict[str, int]] = {}
+    for concerns in counted:
+        for kind, numbers in concerns.items():
+            sums = total.setdefault(kind, {})
+            for concern, number in numbers.items():
+                sums[concern] = sums.get(concern, 0) + number
+    return total
+
+
+def superseded(parts: list[Any]) -> set[int]:
     """Of each part and the one that replaces it, the one that does not count.
 
     The older one; but one that turned up after all counts where the newer was never sent.
@@ -211,6 +224,7 @@ COUNTED = (
     "canceled",
     "expired",
     "missing",
+    "concerns",
     "parts",
     "parts_ended",
     "tokens",

@@ -99,6 +99,8 @@ class Result(models.Model):
     type = models.CharField(max_length=40)
     stop_reason = models.CharField(max_length=60, blank=True, default="")
     error_type = models.CharField(max_length=60, blank=True, default="")
+    # Why a person should look at it (see batches/concerns.py); null where nobody needs to.
+    concern = models.CharField(max_length=60, null=True, blank=True)
     input_tokens = models.PositiveIntegerField(default=0)
     output_tokens = models.PositiveIntegerField(default=0)
     cache_read_tokens = models.PositiveIntegerField(default=0)
@@ -121,7 +123,13 @@ class Result(models.Model):
                 fields=["batch", "type", "row"],
                 condition=Q(retried_in=None),
                 name="result_batch_type_row",
-            )
+            ),
+            # for a page of results by error or stop reason: few rows, however many there are
+            models.Index(
+                fields=["batch", "concern", "row"],
+                condition=Q(retried_in=None, concern__isnull=False),
+                name="result_batch_concern_row",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -93,6 +93,8 @@ class MessageBatch(Lease):
     tokens = models.JSONField(default=dict)
     # How many answers of each type count for their rows: without those of rows sent once more.
     answers = models.JSONField(default=dict)
+    # Of these, how many of each type a person should look at, and why.
+    concerns = models.JSONField(default=dict)
     cost = models.DecimalField(max_digits=14, decimal_places=6, null=True, blank=True)
     reason = models.TextField(blank=True, default="")
 
@@ -153,6 +155,15 @@ class MessageBatch(Lease):
         """From the index, for `answers`."""
         counted = Result.objects.of(self.pk).filter(retried_in=None)
         return dict(counted.values_list("type").annotate(Count("pk")).order_by())
+
+    def count_concerns(self) -> dict[str, dict[str, int]]:
+        """From the index, for `concerns`: type, then concern."""
+        worrying = Result.objects.of(self.pk).filter(retried_in=None, concern__isnull=False)
+        counts: dict[str, dict[str, int]] = {}
+        grouped = worrying.values_list("type", "concern").annotate(Count("pk")).order_by()
+        for kind, concern, number in grouped:
+            counts.setdefault(kind, {})[concern] = number
+        return counts
 
     def chosen_again(self, parts: "list[MessageBatch]") -> int:
         """How many of its rows a later Run has put into one of `parts`."""
