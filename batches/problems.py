@@ -11,6 +11,9 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     column: str = ""
     fix: str = ""
     field: str = ""  # of the recipe, for a problem that belongs to none of the rows
+    # A name in that field, and the one that is probably meant: what [Use it] puts in its place.
+    wrong: str = ""
+    right: str = ""
 
     def sentence(self, row_word: str = "Row") -> str:
         """All of it in one line: where, what, what to do. `row_word` is Row or Line."""

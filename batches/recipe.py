@@ -101,6 +101,10 @@ class Template:
         self._pieces.append("".join(plain) + text[end:])
         self.columns = list(dict.fromkeys(self._names))
 
+    def pieces(self) -> Iterator[tuple[str, str]]:
+        """Text and the column that follows it, "" after the last."""
+        yield from zip(self._pieces[::2], [*self._names, ""], strict=True)
+
     def render(self, values: Mapping[str, str]) -> str:
         """The text with the value of each column in its place."""
         pieces = self._pieces.copy()
@@ -287,14 +291,14 @@ def _check_template(
     for name in template.columns:
         if name not in columns:
             what = f"`{{{{{_short(name)}}}}}`: no such column."
-            yield Problem(what, field=field, fix=_nearest(name, columns))
+            yield _unknown(what, field, name, columns)
 
 
 def _check_id_column(recipe: Recipe, columns: Sequence[str]) -> Iterator[Problem]:
     name = recipe.id_column
     if name and name not in columns:
         what = f"`{_short(name)}`: no such column to identify the rows by."
-        yield Problem(what, field="id_column", fix=_nearest(name, columns))
+        yield _unknown(what, "id_column", name, columns)
 
 
 def _check_max_tokens(recipe: Recipe, most: int | None) -> Iterator[Problem]:
@@ -348,7 +352,7 @@ def _check_extra(recipe: Recipe, api_version: str) -> Iterator[Problem]:
             yield Problem(f"`{name}` {why}", field="extra", fix="Delete it.")
         elif name not in EXTRA + SAMPLING + NOT_IN_A_BATCH:
             what = f"`{_short(name)}`: no such parameter of the Messages API."
-            yield Problem(what, field="extra", fix=_nearest(name, EXTRA, "Parameters"))
+            yield _unknown(what, "extra", name, EXTRA, "Parameters")
     config = recipe.extra.get("output_config", {})
     if not isinstance(config, dict):
         fix = 'Write an object such as `{"effort": "low"}`.'
@@ -367,11 +371,16 @@ def refused(name: str, value: object, api_version: str = API_VERSION) -> str:
     return ""
 
 
-def _nearest(name: str, known: Sequence[str], word: str = "Columns") -> str:
+def _unknown(
+    what: str, field: str, name: str, known: Sequence[str], word: str = "Columns"
+) -> Problem:
     """Did you mean ...? Or, where nothing is near, what there is."""
     by_folded = {other.casefold(): other for other in reversed(known)}
     near = difflib.get_close_matches(name.casefold(), by_folded, n=1)
-    return f"Did you mean `{by_folded[near[0]]}`?" if near else _list(known, word)
+    if not near:
+        return Problem(what, field=field, fix=_list(known, word))
+    meant = by_folded[near[0]]
+    return Problem(what, field=field, fix=f"Did you mean `{meant}`?", wrong=name, right=meant)
 
 
 def _list(names: Sequence[str], word: str = "Columns") -> str:

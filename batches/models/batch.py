@@ -49,7 +49,7 @@ class Batch(models.Model):
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
     )
     recipe = models.JSONField(default=dict)
-    # While a draft's form is no recipe: {"fields": as they were typed, "recipe": the last sound one}.
+    # While the form of a draft is no recipe: {"fields": as typed, "recipe": the last sound one}.
     typed = models.JSONField(default=dict)
     # What the review form shows: rows and part size of the next Run.
     selection = models.JSONField(default=dict)
