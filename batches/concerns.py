@@ -16,7 +16,7 @@ SAID_BY_TYPE = frozenset({"canceled", "expired", "missing"})
 UNFIT = "unfit"  # the answer does not fit the output format
 UNNAMED = "unnamed"  # the API gave no type of error
 LENGTH = 60
-KINDS = {
+KINDS: dict[str, type | tuple[type, ...]] = {
     "object": dict,
     "array": list,
     "string": str,
