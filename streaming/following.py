@@ -1,0 +1,62 @@
+"""Watching a Turn that another process writes, through what that one stores.
+
+One task for each such Turn and process, however many viewers there are here. Each look costs a
+query; where Redis is configured the writer rings a bell, and the looks are few.
+"""
+
+from asgiref.sync import sync_to_async
+
+from leases.clock import database_now
+from streaming.bells import Bell
+from streaming.hubs import Hub, Sent
+from streaming.models import Turn
+from streaming.relay import keep_running, relays
+from streaming.storing import end_frame, interrupt_abandoned, stored_frames
+
+LOOK_EVERY = 0.1
+LOOK_EVERY_WITH_BELL = 2.0
+_followers: "dict[int, Follower]" = {}
+
+
+def find_hub(turn_id: int) -> Hub:
+    """Where this process tells of a Turn: its relay, or a follower of what is stored."""
+    if turn_id in relays:
+        return relays[turn_id]
+    if turn_id not in _followers:
+        _followers[turn_id] = Follower(turn_id)
+        keep_running(_followers[turn_id].run())
+    return _followers[turn_id]
+
+
+class Follower(Hub):
+    async def run(self) -> None:
+        """Tell what is stored until the Turn has ended, or nobody watches any more."""
+        try:
+            async with Bell(self.turn_id) as bell:
+                seq = 0
+                while self.end is None:
+                    seq = await self._look(seq)
+                    if self.end is None and seq and not len(self):
+                        return
+                    await bell.wait(LOOK_EVERY_WITH_BELL if bell.rings else LOOK_EVERY)
+        finally:
+            _followers.pop(self.turn_id, None)
+
+    async def _look(self, seq: int) -> int:
+        frames, turn = await sync_to_async(look)(self.turn_id, seq)
+        for frame in frames:
+            self.tell(frame)
+        if not turn.is_live:
+            self.tell(end_frame(turn))
+        return frames[-1].seq if frames else seq
+
+
+def look(turn_id: int, seq: int) -> tuple[list[Sent], Turn]:
+    """What was stored after `seq`, and the Turn as it stood before that was read."""
+    turn = Turn.objects.get(pk=turn_id)
+    frames = stored_frames(turn_id, seq)
+    if turn.is_live:
+        at = database_now()
+        Turn.objects.live().filter(pk=turn_id).free_abandoned(at)
+        interrupt_abandoned(turn, at)
+    return frames, turn

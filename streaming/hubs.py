@@ -1,0 +1,70 @@
+"""Who watches a Turn in this process: each is given every frame, and nobody waits for another."""
+
+import asyncio
+from collections import deque
+from typing import NamedTuple
+
+MOST_WAITING = 256
+
+
+class Sent(NamedTuple):
+    """A frame by its number, encoded once for all. The last one of a Turn says how it ended."""
+
+    seq: int
+    payload: str
+    is_end: bool = False
+
+
+class Viewer:
+    """What one viewer has not taken yet. One that falls far behind has to read what is stored."""
+
+    def __init__(self, recent: list[Sent]) -> None:
+        self._waiting: deque[Sent] = deque(recent)
+        self._news = asyncio.Event()
+        self.behind = False
+        if recent:
+            self._news.set()
+
+    def give(self, frame: Sent) -> None:
+        if len(self._waiting) >= MOST_WAITING:
+            self._waiting.clear()
+            self.behind = True
+        self._waiting.append(frame)
+        self._news.set()
+
+    async def take(self) -> list[Sent]:
+        """All that has come since, at least one frame."""
+        await self._news.wait()
+        self._news.clear()
+        taken = list(self._waiting)
+        self._waiting.clear()
+        return taken
+
+
+class Hub:
+    """The viewers of one Turn. `recent` are the frames that the database does not have yet."""
+
+    def __init__(self, turn_id: int) -> None:
+        self.turn_id = turn_id
+        self.recent: list[Sent] = []
+        self.end: Sent | None = None
+        self._viewers: set[Viewer] = set()
+
+    def __len__(self) -> int:
+        return len(self._viewers)
+
+    def join(self) -> Viewer:
+        """Watch from now on. What was stored before is read by the viewer afterwards: whatever is
+        stored in between is in both, and no frame is in neither."""
+        viewer = Viewer([*self.recent, *([self.end] if self.end else [])])
+        self._viewers.add(viewer)
+        return viewer
+
+    def leave(self, viewer: Viewer) -> None:
+        self._viewers.discard(viewer)
+
+    def tell(self, frame: Sent) -> None:
+        if frame.is_end:
+            self.end = frame
+        for viewer in self._viewers:
+            viewer.give(frame)

@@ -1,0 +1,106 @@
+"""What the database keeps of a Turn while it is written, and how the Turn ends."""
+
+from collections.abc import Mapping, Sequence, Set
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+from django.db import transaction
+
+from leases.clock import database_now
+from leases.models import LEASE
+from streaming.hubs import Sent
+from streaming.models import Frame, Turn
+from streaming.snapshot import Snapshot, accumulate
+from streaming.windows import Transcript, read_frame
+
+SERVER_STOPPED = "the server that wrote it stopped."
+
+
+class Standing(NamedTuple):
+    """Of the Turns that a process writes: which a person wants to stop, which are its no more."""
+
+    stopped: set[int]
+    lost: set[int]
+
+
+def store_frames(
+    fences: Mapping[int, int],
+    frames: Sequence[tuple[int, Sent]],
+    *,
+    begun: Set[int] = frozenset(),
+    renew: bool = False,
+) -> Standing:
+    """Store the frames of several Turns in one transaction, each as long as the Turn is ours.
+
+    `fences` are the Turns that this process writes, `begun` those with a first word; with
+    `renew` their leases are renewed.
+    """
+    with transaction.atomic():
+        rows = Turn.objects.live().filter(pk__in=fences)
+        ours = {row.pk: row for row in rows if fences[row.pk] == row.fence}
+        stored = [
+            Frame(turn_id=turn_id, seq=frame.seq, payload=frame.payload)
+            for turn_id, frame in frames
+            if turn_id in ours
+        ]
+        Frame.objects.bulk_create(stored)
+        waiting = {pk for pk, row in ours.items() if row.state == Turn.State.QUEUED}
+        if waiting & begun:
+            Turn.objects.filter(pk__in=waiting & begun).update(state=Turn.State.STREAMING)
+        if renew and ours:
+            Turn.objects.filter(pk__in=ours).update(lease_until=database_now() + LEASE)
+    stopped = {pk for pk, row in ours.items() if row.stop_requested_at}
+    return Standing(stopped, set(fences) - set(ours))
+
+
+def forget_frames(turn_id: int) -> None:
+    """The answer is saved whole: what it came in is not needed any more."""
+    Frame.objects.filter(turn_id=turn_id).delete()
+
+
+def stored_frames(turn_id: int, after: int) -> list[Sent]:
+    rows = Frame.objects.filter(turn_id=turn_id, seq__gt=after).order_by("seq")
+    return [Sent(seq, payload) for seq, payload in rows.values_list("seq", "payload")]
+
+
+def answer_of(snapshot: Snapshot, transcript: Transcript) -> dict[str, Any]:
+    """The columns of a Turn that say what was answered."""
+    return {
+        "answer": snapshot.message,
+        "stop_reason": snapshot.stop_reason[:60],
+        "usage": snapshot.message.get("usage") or {},
+        "length": transcript.length,
+        "digest": transcript.digest,
+    }
+
+
+def interrupt_abandoned(turn: Turn, at: datetime) -> bool:
+    """Say of a live Turn whose writer is gone that it was interrupted; its text so far is kept."""
+    if not Turn.objects.abandoned(at).filter(pk=turn.pk, fence=turn.fence).exists():
+        return False
+    snapshot, transcript, last = Snapshot(), Transcript(), 0
+    for frame in stored_frames(turn.pk, 0):
+        last = frame.seq
+        for event in read_frame(frame.payload):
+            snapshot = accumulate(snapshot, event)
+            transcript.add(event)
+    reason = interrupted_after(transcript, SERVER_STOPPED)
+    changes = answer_of(snapshot, transcript)
+    ended = turn.finish(state=Turn.State.INTERRUPTED, at=at, reason=reason, frames=last, **changes)
+    turn.refresh_from_db()
+    forget_frames(turn.pk)
+    return ended
+
+
+def interrupted_after(transcript: Transcript, why: str) -> str:
+    if not transcript.length:
+        return f"Interrupted before the first word: {why}"
+    return f"Interrupted after {transcript.length:,} characters: {why}"
+
+
+def end_frame(turn: Turn) -> Sent:
+    """The last frame of a Turn: how it ended, and what the text that was sent must be like."""
+    end = {"state": turn.state, "length": turn.length, "sha256": turn.digest}
+    payload = msgspec.json.encode({"seq": turn.frames + 1, "at": turn.length, "end": end})
+    return Sent(turn.frames + 1, payload.decode(), is_end=True)
