@@ -30,6 +30,29 @@ def explain(line: bytes, refused: str, is_last: bool = False) -> Fault:
     """The fault of a line of UTF-8; `refused` is said where the standard library finds none."""
     text = line.decode()
     try:
+        fault = _look(text)
+    except json.JSONDecodeError as error:
+        return _at(text, error, is_last)
+    return fault or Fault(f"not the JSON that the API takes: {refused}.")
+
+
+def explain_typed(text: str) -> Fault | None:
+    """The same for what a person types over several lines; None where nothing is wrong."""
+    try:
+        return _look(text)
+    except json.JSONDecodeError as error:
+        what = _not_json(text, error.pos)
+        said = f"JSON does not allow {what}." if what else _expected(error.msg)
+        if error.pos >= len(text.rstrip()):
+            said = "it ends before it is whole."
+        elif error.msg == "Extra data":
+            said = "expected nothing more."
+        return Fault(f"line {error.lineno:,}, column {error.colno:,}: {said}")
+
+
+def _look(text: str) -> Fault | None:
+    """What is wrong with JSON that the standard library can read; it raises where it cannot."""
+    try:
         value = json.loads(
             text,
             object_pairs_hook=_without_doubles,
@@ -39,13 +62,10 @@ def explain(line: bytes, refused: str, is_last: bool = False) -> Fault:
         )
     except NotAllowed as error:
         return error.fault
-    except json.JSONDecodeError as error:
-        return _at(text, error, is_last)
     except RecursionError:
         return Fault("nested too deep to read.", "Flatten it.")
-    if what := next(find_unsendable(value), ""):
-        return Fault(what, "Delete that character.")
-    return Fault(f"not the JSON that the API takes: {refused}.")
+    what = next(find_unsendable(value), "")
+    return Fault(what, "Delete that character.") if what else None
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
