@@ -10,7 +10,8 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     row: int = 0
     column: str = ""
     fix: str = ""
-    field: str = ""  # of the recipe, for a problem that belongs to none of the rows
+    field: str = ""  # of the form, for a problem that belongs to none of the rows
+    choice: str = ""  # for that field, where something else would mend it
     # A name in that field, and the one that is probably meant: what [Use it] puts in its place.
     wrong: str = ""
     right: str = ""

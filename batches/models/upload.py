@@ -1,7 +1,9 @@
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.db import models
+from django.db.models import F
 
 from leases.models import Lease
 from workspaces.models import Workspace
@@ -58,6 +60,36 @@ class Upload(Lease):
         return int(self.problems.get("total", 0))
 
     @property
+    def problem_rows(self) -> int:
+        """Rows that cannot be sent; one may have several problems."""
+        return int(self.problems.get("rows", self.problem_count))
+
+    @property
+    def problem_kinds(self) -> int:
+        return int(self.problems.get("kinds", 0))
+
+    @property
     def first_problems(self) -> list[dict[str, Any]]:
         """The first 100, as {row, column, what, fix}; the whole list lies in the archive."""
         return list(self.problems.get("first", []))
+
+    @property
+    def row_word(self) -> str:
+        return "Line" if self.kind == self.Kind.REQUESTS else "Row"
+
+    def read_again(self, at: datetime, **choices: Any) -> bool:
+        """Queue it to be read in another way; whoever is reading it now may not finish."""
+        whole = Upload.objects.filter(pk=self.pk).exclude(state=self.State.RECEIVING)
+        anew = {"rows": 0, "rows_fence": None, "problems": {}, "column_facts": []}
+        return bool(
+            whole.update(
+                state=self.State.QUEUED,
+                fence=F("fence") + 1,
+                owner="",
+                lease_until=None,
+                crashes=0,
+                due_at=at,
+                **anew,
+                **choices,
+            )
+        )

@@ -47,6 +47,7 @@ def _known(name: str) -> str:
             Problem(
                 f"`{name[:40]}` is not an encoding that files are read in.",
                 fix="Choose utf-8, utf-16, cp1252 or another codec of Python.",
+                field="encoding",
             )
         )
     return known
@@ -62,6 +63,8 @@ def _refuse_unmarked_utf16(head: bytes) -> None:
         Problem(
             f"Not UTF-8 text: byte 0x00 at offset {offset:,}.",
             fix=f"Save it as UTF-8; if it is UTF-16, choose the encoding {encoding}.",
+            field="encoding",
+            choice=encoding,
         )
     )
 

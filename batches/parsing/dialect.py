@@ -22,7 +22,11 @@ class Fit(NamedTuple):
 def check_delimiter(chosen: str) -> str:
     if len(chosen) != 1 or chosen.isalnum() or chosen in ' "\r\n\0':
         raise FileRefused(
-            Problem(f"`{chosen}` cannot separate cells.", fix="Choose , or ; or | or a tab.")
+            Problem(
+                f"`{chosen}` cannot separate cells.",
+                fix="Choose , or ; or | or a tab.",
+                field="delimiter",
+            )
         )
     return chosen
 

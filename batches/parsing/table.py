@@ -72,6 +72,7 @@ def _endless_cell(number: int, line: int) -> Problem:
         f"{_place(number, line)} has a cell above {FIELD_LIMIT // 10**6} MB, or a quote opened "
         "there is never closed.",
         fix="Shorten the cell or close the quote.",
+        field="delimiter",
     )
 
 
@@ -85,14 +86,20 @@ def _open_quote(number: int, line: int) -> Problem:
         f"Quote opened in {place} is never closed, or closes inside a later row. "
         "The rows after it cannot be told apart.",
         fix='Close it, or double the quotes that belong to the text: `""`.',
+        field="delimiter",
     )
 
 
-def read_columns(path: Path, encoding: str, delimiter: str) -> list[str]:
-    """The names in the header, stripped; raises FileRefused for one that cannot name columns."""
+def read_columns(path: Path, encoding: str, delimiter: str, has_header: bool = True) -> list[str]:
+    """The names in the header, stripped; raises FileRefused for one that cannot name columns.
+
+    Without a header the columns of the first row are Column 1, Column 2, ...
+    """
     header = next(read_records(path, encoding, delimiter), None)
     if header is None:
         raise FileRefused(Problem("No data rows: every line is blank."))
+    if not has_header:
+        header = Record(*header[:2], [f"Column {place}" for place, _ in enumerate(header.cells, 1)])
     names = [cell.strip() for cell in header.cells]
     problems = list(_header_problems(header, names))
     if problems:
@@ -105,20 +112,21 @@ def _header_problems(header: Record, names: list[str]) -> Iterator[Problem]:
         yield Problem(f"In the header {header.fault}", fix='Double the quotes inside it: `""`.')
     if len(names) > COLUMN_LIMIT:
         what = f"{len(names):,} columns, the limit is {COLUMN_LIMIT}."
-        yield Problem(what, fix="Delete columns, or choose another delimiter.")
+        fix = "Delete columns, or choose another delimiter."
+        yield Problem(what, fix=fix, field="delimiter")
         return
     places: dict[str, list[int]] = {}
     for place, name in enumerate(names, 1):
         places.setdefault(name, []).append(place)
         if what := _name_fault(name):
             fix = "Name it in the first row, or delete the column."
-            yield Problem(f"Column {place:,} {what}", fix=fix)
+            yield Problem(f"Column {place:,} {what}", fix=fix, field="has_header")
     for name, found in places.items():
         if name and len(found) > 1:
             listed = ", ".join(map(str, found[:-1])) + f" and {found[-1]}"
             times = "twice" if len(found) == 2 else f"{len(found)} times"
             what = f"Column `{name[:60]}` appears {times} ({listed})."
-            yield Problem(what, fix="Rename or delete one of them.")
+            yield Problem(what, fix="Rename or delete one of them.", field="has_header")
 
 
 def _name_fault(name: str) -> str:
@@ -130,20 +138,23 @@ def _name_fault(name: str) -> str:
 
 
 def read_rows(
-    path: Path, encoding: str, delimiter: str, columns: list[str]
+    path: Path, encoding: str, delimiter: str, columns: list[str], has_header: bool = True
 ) -> Iterator[tuple[Row, list[Problem]]]:
-    """Every row below the header, cells as many as columns, with its problems."""
+    """Every row of data, cells as many as columns, with its problems."""
     records = read_records(path, encoding, delimiter)
-    next(records)
+    if has_header:
+        next(records)
+    first = "header" if has_header else "first row"
     rows = 0
     for rows, record in enumerate(records, 1):  # noqa: B007
-        problems = row_problems(record, columns, delimiter)
+        problems = row_problems(record, columns, delimiter, first)
         reason = " ".join(problem.sentence() for problem in problems)
         yield Row(record.number, reason, cells=_fit(record.cells, len(columns))), problems
     if not rows:
         listed = ", ".join(f"`{name}`" for name in columns[:12])
         fix = "Add rows below the header; the first row is taken for it."
-        raise FileRefused(Problem(f"No data rows; found the header: {listed}.", fix=fix))
+        what = f"No data rows; found the header: {listed}."
+        raise FileRefused(Problem(what, fix=fix, field="has_header"))
 
 
 def _fit(cells: list[str], width: int) -> list[str]:
@@ -152,13 +163,15 @@ def _fit(cells: list[str], width: int) -> list[str]:
     return cells[:width] + [""] * (width - len(cells))
 
 
-def row_problems(record: Record, columns: list[str], delimiter: str) -> list[Problem]:
+def row_problems(
+    record: Record, columns: list[str], delimiter: str, first: str = "header"
+) -> list[Problem]:
     problems = []
     if record.fault:
         fix = 'Double the quotes inside the cell: `""`.'
         problems.append(Problem(record.fault, row=record.number, fix=fix))
     elif len(record.cells) != len(columns):
-        problems += _ragged(record, columns, delimiter)
+        problems += _ragged(record, columns, delimiter, first)
     problems += _cell_problems(record, columns)
     if problems and record.line != record.number:
         last = problems[-1]
@@ -167,7 +180,7 @@ def row_problems(record: Record, columns: list[str], delimiter: str) -> list[Pro
     return problems
 
 
-def _ragged(record: Record, columns: list[str], delimiter: str) -> Iterator[Problem]:
+def _ragged(record: Record, columns: list[str], delimiter: str, first: str) -> Iterator[Problem]:
     cells, width = record.cells, len(columns)
     if len(cells) < width:
         missing = ", ".join(f"`{name}`" for name in columns[len(cells) : len(cells) + 5])
@@ -178,7 +191,7 @@ def _ragged(record: Record, columns: list[str], delimiter: str) -> Iterator[Prob
         )
     elif extra := [cell for cell in cells[width:] if cell.strip()]:
         yield Problem(
-            f"{len(cells):,} cells, the header has {width:,}. An extra one is `{extra[0][:60]}`.",
+            f"{len(cells):,} cells, the {first} has {width:,}. An extra one is `{extra[0][:60]}`.",
             row=record.number,
             fix=f"Look for a {NAMES.get(delimiter, delimiter)} in a cell without quotes.",
         )

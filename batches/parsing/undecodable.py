@@ -35,6 +35,7 @@ def refuse_undecodable(path: Path, encoding: str, delimiter: str, offset: int) -
             f"{what} In Windows-1252 it reads `{reading}`.",
             fix="If that is right, choose the encoding cp1252. If not, save the file as UTF-8.",
             field="encoding",
+            choice="cp1252",
         )
     )
 

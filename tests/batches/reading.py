@@ -23,11 +23,18 @@ class Read(NamedTuple):
         return [row.cells for row in self.rows]
 
 
-def read(data: bytes, filename: str = "rows.csv", encoding: str = "", delimiter: str = "") -> Read:
+def read(
+    data: bytes,
+    filename: str = "rows.csv",
+    encoding: str = "",
+    delimiter: str = "",
+    has_header: bool = True,
+) -> Read:
     path = archive.received(1)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
-    upload = Upload(pk=1, filename=filename, encoding=encoding, delimiter=delimiter)
+    choices = {"encoding": encoding, "delimiter": delimiter, "has_header": has_header}
+    upload = Upload(pk=1, filename=filename, **choices)
     try:
         reading = open_upload(upload)
         rows = list(reading.rows)

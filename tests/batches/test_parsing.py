@@ -1,5 +1,7 @@
 """The stage: a queued Upload becomes ready or refused, its rows and problems files."""
 
+import hashlib
+import io
 import tracemalloc
 from datetime import UTC, datetime
 
@@ -47,7 +49,7 @@ def test_a_table_becomes_rows(workspace: Workspace) -> None:
     assert (upload.state, upload.kind, upload.rows) == ("ready", "table", 2)
     assert (upload.encoding, upload.delimiter) == ("utf-8", ";")
     assert upload.columns == ["id", "text"]
-    assert upload.problems == {"total": 0, "first": []}
+    assert upload.problems == {"total": 0, "rows": 0, "kinds": 0, "first": []}
     assert (upload.lease_until, upload.due_at, upload.rows_fence) == (None, None, 1)
     rows = list(archive.iterate_rows(upload.pk, 1))
     assert [(row.number, row.cells) for row in rows] == [(2, ["1", "café"]), (4, ["2", "a\nb"])]
@@ -75,6 +77,60 @@ def test_requests_keep_their_params_byte_for_byte(workspace: Workspace) -> None:
     assert (first.own_id, bytes(first.params), first.reason) == ("a", sound, "")
     assert (second.own_id, bytes(second.params)) == ("b", b"null")
     assert "messages` has no entries" in second.reason
+
+
+def test_columns_say_how_full_they_are(workspace: Workspace) -> None:
+    upload = upload_of(workspace, "id,text\n1,café\n2, \n3,\n4,b,too many\n".encode())
+    parsing.step(NOON)
+    upload.refresh_from_db()
+    assert upload.column_facts == [{"filled": 4, "longest": 1}, {"filled": 2, "longest": 4}]
+
+
+def test_bytes_that_nobody_counted_get_their_digest(workspace: Workspace) -> None:
+    upload = upload_of(workspace, b"a\n1\n")
+    parsing.step(NOON)
+    upload.refresh_from_db()
+    assert upload.sha256 == hashlib.sha256(b"a\n1\n").hexdigest()
+
+
+def test_rows_are_told_while_they_are_read(workspace: Workspace) -> None:
+    upload = upload_of(workspace, b"a\n" + b"1\n" * 20_001)
+    claimed = Upload.objects.claim("me", NOON)
+    log = parsing.ProblemLog(io.BytesIO())
+    parsing.write_rows(claimed, parsing.open_upload(claimed), log, Renewal(claimed))
+    upload.refresh_from_db()
+    assert (upload.state, upload.rows) == ("queued", 20_000)
+
+
+def test_problems_are_counted_by_row_and_by_kind(workspace: Workspace) -> None:
+    upload = upload_of(workspace, b"id,text\n1,a,b\n2\n3,\0,x\n4,a,c,d\n")
+    parsing.step(NOON)
+    upload.refresh_from_db()
+    assert (upload.problem_count, upload.problem_rows, upload.problem_kinds) == (5, 4, 3)
+
+
+def test_another_reading_leaves_nothing_of_the_first(workspace: Workspace) -> None:
+    upload = upload_of(workspace, b"a;b\n1;2\n")
+    parsing.step(NOON)
+    upload.refresh_from_db()
+    assert upload.read_again(NOON, delimiter=",", has_header=False)
+    parsing.step(NOON)
+    upload.refresh_from_db()
+    assert (upload.columns, upload.rows, upload.rows_fence) == (["Column 1"], 2, 3)
+    names = {path.name for path in archive.received(upload.pk).parent.iterdir()}
+    assert names == {"received", "rows-3.jsonl", "rows-3.idx", "problems-3.jsonl"}
+
+
+def test_who_reads_while_it_is_to_be_read_otherwise_changes_nothing(workspace: Workspace) -> None:
+    upload = upload_of(workspace, b"a;b\n1;2\n")
+    early = Upload.objects.claim("early", NOON)
+    assert upload.read_again(NOON, delimiter=",")
+    parsing.parse(early, Renewal(early))
+    upload.refresh_from_db()
+    assert (upload.state, upload.delimiter, upload.rows_fence) == ("queued", ",", None)
+    assert parsing.step(NOON)
+    upload.refresh_from_db()
+    assert (upload.state, upload.columns) == ("ready", ["a;b"])
 
 
 def test_problems_are_kept_by_row(workspace: Workspace) -> None:

@@ -162,6 +162,19 @@ def test_all_problems_of_the_header_are_told() -> None:
     assert len(read(b"a,a,,b\n1,2,3,4\n").refused) == 2
 
 
+def test_without_a_header_the_first_row_is_data() -> None:
+    table = read(b"\n1,caf\xc3\xa9\n2,b,c\n", has_header=False)
+    assert table.columns == ["Column 1", "Column 2"]
+    assert [(row.number, row.cells) for row in table.rows] == [(2, ["1", "café"]), (3, ["2", "b"])]
+    assert len(table.problems) == 1
+    assert table.problems[0].startswith("Row 3: 3 cells, the first row has 2. An extra one is `c`.")
+
+
+def test_one_row_without_a_header_is_a_table() -> None:
+    assert read(b"a,a,\n", has_header=False).cells == [["a", "a", ""]]
+    assert read(b"a,a,\n").refused
+
+
 texts = st.text(
     st.characters(codec="utf-8", exclude_characters="\0\ufeff", exclude_categories=["Cs"]),
     max_size=12,
