@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint bench demo clean lock developer-setup packages
+.PHONY: help setup run test lint prices bench demo clean lock developer-setup packages
 
 PYTHON3 ?= python3
 PYTHON := .venv/bin/python
@@ -26,6 +26,9 @@ lint: developer-setup ## style, types, migrations, Django's own checks
 	$(PYTHON) -m mypy .
 	$(PYTHON) manage.py makemigrations --check --dry-run
 	$(PYTHON) manage.py check
+
+prices: developer-setup ## batches/prices.json anew, from the package genai-prices
+	@$(PYTHON) -m config.prices
 
 bench: ## measurements
 	@echo "There are none yet."

@@ -8,6 +8,7 @@ what came, and is asked for again as long as the API keeps results: 29 days from
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from itertools import islice
 from typing import Any, BinaryIO
@@ -22,6 +23,7 @@ from batches.models import Batch, MessageBatch, Request, Result
 from batches.models.batch import TOKENS
 from batches.models.index import CHUNK
 from batches.polling import gone
+from batches.pricing import cost
 from batches.proof import Proof
 from claude_api import (
     ClaudeError,
@@ -31,6 +33,7 @@ from claude_api import (
     read_result_line,
     split_lines,
 )
+from claude_api.types import ResultLine
 from leases.renewing import Renewal, work_on
 
 State = MessageBatch.State
@@ -38,6 +41,8 @@ RESULTS_KEPT = timedelta(days=29)
 FIRST_PAUSE = timedelta(minutes=1)
 NOT_YET_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(hours=6)
+FREE = Decimal(0)
+NOT_BILLED = frozenset({Result.Type.ERRORED, Result.Type.CANCELED, Result.Type.EXPIRED})
 
 
 def step(at: datetime, only: Batch | None = None) -> bool:
@@ -136,7 +141,8 @@ def keep_incomplete(
     part.refresh_from_db()
     reason = f"Part {part.part} is incomplete: {'; '.join(objections)}. We ask again."
     changes = {"attempts": part.attempts + 1, "reason": reason}
-    changes |= write_index(part, proof, renewal)
+    # What the answers that have not come cost is not known, so neither is the sum.
+    changes |= write_index(part, proof, renewal) | {"cost": None}
     if part.state == State.SUBMITTED:
         part.release_as(State.INCOMPLETE, at + pause, event=reason, at=at, **changes)
         return
@@ -179,12 +185,13 @@ def scan(part: MessageBatch) -> Proof:
 def write_index(part: MessageBatch, proof: Proof, renewal: Renewal) -> dict[str, Any]:
     """Write the Results of a part from its file, anew and in row order.
 
-    Gives the totals for the part's own columns: tokens, and answers by type.
+    Gives the totals for the part's own columns: tokens, cost, and answers by type.
     A part that was sent again and turned up after all is paid, but its rows have a newer attempt.
     """
     path = archive.results(part.pk, part.results_fence or 0)
     Result.objects.delete_part(part.pk, renewal.check)
     tokens = dict.fromkeys(TOKENS, 0)
+    paid: Decimal | None = FREE
     newer = newer_run(part)
     schema = output_schema(part.run.recipe) if part.run else None
     with open(path, "rb") as file:
@@ -193,11 +200,22 @@ def write_index(part: MessageBatch, proof: Proof, renewal: Renewal) -> dict[str,
             insert(chunk, newer, renewal)
             for name in TOKENS:
                 tokens[name] += sum(getattr(result, name) for result in chunk)
-    return {"tokens": tokens, **count_index(part)}
+            paid = add_costs([paid, *(result.cost for result in chunk)])
+    return {"tokens": tokens, "cost": paid, **count_index(part)}
 
 
 def count_index(part: MessageBatch) -> dict[str, Any]:
     return {"answers": part.count_answers(), "concerns": part.count_concerns()}
+
+
+def add_costs(costs: Iterable[Decimal | None]) -> Decimal | None:
+    """A sum; None as soon as one of them is not known, for a part of a sum is none."""
+    total = FREE
+    for one in costs:
+        if one is None:
+            return None
+        total += one
+    return total
 
 
 def answered(part: MessageBatch, proof: Proof) -> Iterator[Request]:
@@ -225,10 +243,18 @@ def make_result(
         cache_read_tokens=usage.cache_read_input_tokens,
         cache_write_5m_tokens=usage.ephemeral_5m_input_tokens,
         cache_write_1h_tokens=usage.ephemeral_1h_input_tokens,
+        cost=bill(line),
         preview=line.preview or line.error_message[:200],
         offset=place.offset,
         length=place.length,
     )
+
+
+def bill(line: ResultLine) -> Decimal | None:
+    """What one answer costs, by the model that gave it; None where that is not known."""
+    if line.type in NOT_BILLED or (line.stop_reason == "refusal" and line.empty):
+        return FREE
+    return cost(line.model, line.usage) if line.type == Result.Type.SUCCEEDED else None
 
 
 def newer_run(part: MessageBatch) -> int | None:
@@ -269,6 +295,8 @@ def give_up(part: MessageBatch, renewal: Renewal) -> None:
     while chunk := list(islice(missing, CHUNK)):
         insert(chunk, newer, renewal)
     lost = part.size - len(have)
+    if lost:
+        totals["cost"] = None
     totals |= count_index(part)
     part.release_as(
         State.LOST,

@@ -111,6 +111,8 @@ def read_result_line(line: bytes) -> ResultLine:
         error.message or "",
         message.usage.flatten() if message.usage else Usage(),
         _join_text(message.content)[:PREVIEW_LENGTH],
+        message.model or "",
+        not message.content,
     )
 
 

@@ -94,7 +94,10 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class ResultLine(msgspec.Struct, frozen=True):
-    """What the index keeps of one line of a results file. All text is fit to be stored."""
+    """What the index keeps of one line of a results file. All text is fit to be stored.
+
+    `empty` is an answer without any content, as of a request that was refused at once.
+    """
 
     custom_id: str
     type: str
@@ -103,6 +106,8 @@ class ResultLine(msgspec.Struct, frozen=True):
     error_message: str = ""
     usage: Usage = Usage()
     preview: str = ""
+    model: str = ""
+    empty: bool = True
 
 
 class ToolCall(NamedTuple):

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -100,6 +101,16 @@ class Batch(models.Model):
         return self.answered - self.succeeded
 
     @property
+    def worth_a_look(self) -> int:
+        """Rows that were answered, but cut off, refused, or not in the output format."""
+        return sum(self.concerns.get("succeeded", {}).values())
+
+    @property
+    def problem_count(self) -> int:
+        """Rows that need a person."""
+        return self.left_out + self.not_sent + self.not_succeeded + self.worth_a_look
+
+    @property
     def not_chosen(self) -> int:
         """Rows that no Run has taken yet, and that could be sent; 0 until a Run is built."""
         return max(self.rows - self.left_out - self.not_sent - self.sent, 0) if self.parts else 0
@@ -167,6 +178,7 @@ class Batch(models.Model):
         self.not_sent = sum(part.size - part.chosen_again(parts) for part in not_sent)
         self.sent = self.answered + sum(part.size for part in open_parts) - partly
         self.tokens = {name: sum(part.tokens.get(name, 0) for part in parts) for name in TOKENS}
+        self.cost = _add_costs(parts)
         self.parts = len(current)
         self.parts_ended = sum(part.state not in part.OPEN for part in current)
 
@@ -216,6 +228,17 @@ def superseded(parts: list[Any]) -> set[int]:
     return found
 
 
+def _add_costs(parts: list[Any]) -> Decimal | None:
+    """What all parts cost; None as long as one of them is open or has a cost that is not known.
+
+    A part that turned up after it was sent again is paid as well.
+    """
+    sent = [part for part in parts if part.state not in part.NOT_SENT]
+    if not sent or any(part.cost is None for part in sent):
+        return None
+    return sum((part.cost for part in sent), Decimal(0))
+
+
 COUNTED = (
     "not_sent",
     "sent",
@@ -228,6 +251,7 @@ COUNTED = (
     "parts",
     "parts_ended",
     "tokens",
+    "cost",
 )
 
 

@@ -384,3 +384,50 @@ def test_more_rows_than_one_chunk(api, batch):
     assert part.state == "stored"
     rows = list(Result.objects.of(part.pk).order_by("pk").values_list("row", flat=True))
     assert rows == rows_of(part)
+
+
+def test_what_the_answers_cost(batch, api, part):
+    stored = collect(part, body(result_lines(part)), api=api)
+    # 7 tokens in, 3 out, 2 from the cache: 11.1 millionths of a dollar each.
+    costs = {str(cost) for cost in Result.objects.values_list("cost", flat=True)}
+    assert costs == {"0.00001110"}
+    assert str(stored.cost) == "0.000056"
+    batch.refresh_from_db()
+    assert batch.cost == stored.cost
+
+
+def test_only_answers_are_billed(api, part):
+    rows = rows_of(part)
+    kinds = ["succeeded", "errored", "canceled", "expired", "expired"]
+    lines = [result_line(part.custom_id(r), kind) for r, kind in zip(rows, kinds, strict=True)]
+    counts = {"succeeded": 1, "errored": 1, "canceled": 1, "expired": 2}
+    MessageBatch.objects.filter(pk=part.pk).update(**counts)
+    assert str(collect(part, body(lines), api=api).cost) == "0.000011"
+
+
+def test_a_refusal_without_content_is_free(api, batch):
+    part = make_ended(batch, 1)
+    line = result_line(part.custom_id(2)).replace(b"end_turn", b"refusal")
+    line = line.replace(b'[{"type": "text", "text": "yes"}]', b"[]")
+    assert collect(part, body([line]), api=api).cost == 0
+
+
+def test_one_price_that_is_not_known_leaves_the_sum_open(api, batch, part):
+    lines = result_lines(part)
+    lines[2] = lines[2].replace(b"claude-haiku-4-5", b"claude-next")
+    assert collect(part, body(lines), api=api).cost is None
+    batch.refresh_from_db()
+    assert batch.cost is None
+    assert Result.objects.filter(cost=None).count() == 1
+
+
+def test_a_batch_has_its_cost_when_all_parts_have(api, batch, part):
+    make_part(batch, 3, "submitted", message_batch_id="msgbatch_2")
+    assert collect(part, body(result_lines(part)), api=api).cost is not None
+    batch.refresh_from_db()
+    assert batch.cost is None
+
+
+def test_what_is_incomplete_has_no_cost_yet(api, part):
+    incomplete = collect(part, body(result_lines(part)[1:]), api=api)
+    assert (incomplete.state, incomplete.cost) == ("incomplete", None)

@@ -97,7 +97,13 @@ def ask_sdk(line: bytes):
 
 def test_it_works():
     assert read_result_line(LINES["text"]) == ResultLine(
-        "4_abcdefgh", "succeeded", "end_turn", usage=READ_USAGE, preview="One two\u2028three"
+        "4_abcdefgh",
+        "succeeded",
+        "end_turn",
+        usage=READ_USAGE,
+        preview="One two\u2028three",
+        model="claude-haiku-5-5",
+        empty=False,
     )
 
 

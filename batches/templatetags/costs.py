@@ -1,0 +1,29 @@
+"""Money on pages: what is not known is a dash, and what was paid is never $0.00."""
+
+from decimal import Decimal
+from typing import Any
+
+from django import template
+
+from batches import costing
+from batches.models import Batch
+from batches.templatetags.batch_rows import UNKNOWN
+
+register = template.Library()
+
+
+@register.filter
+def dollars(amount: Decimal | None) -> str:
+    """$9.56, $0.0009; and – for what nobody knows."""
+    return UNKNOWN if amount is None else costing.dollars(Decimal(amount))
+
+
+@register.filter
+def at_most(amount: Decimal | None) -> str:
+    return UNKNOWN if amount is None else costing.at_most(Decimal(amount))
+
+
+@register.inclusion_tag("batches/estimate.html")
+def estimate_bar(batch: Batch) -> dict[str, Any]:
+    """Estimate against actual of a Batch that was sent; nothing where nothing is known."""
+    return {"bar": costing.Bar.of(batch)}
