@@ -16,7 +16,7 @@ which fence's file counts: a worker that wakes up late writes where nobody looks
 import os
 import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -143,16 +143,33 @@ def iterate_rows(upload_id: int, fence: int, start: int = 0) -> Iterator[Row]:
 
 
 def read_row(upload_id: int, fence: int, number: int) -> Row | None:
-    """One row by the number that the person sees, found by halving the index."""
-    with open(rows_index(upload_id, fence), "rb") as index:
-        low, high = 0, index.seek(0, os.SEEK_END) // INDEX_ENTRY.size
-        while low < high:
-            middle = (low + high) // 2
-            index.seek(middle * INDEX_ENTRY.size)
-            found, offset = INDEX_ENTRY.unpack(index.read(INDEX_ENTRY.size))
-            if found == number:
-                return next(iterate_rows(upload_id, fence, offset))
-            low, high = (middle + 1, high) if found < number else (low, middle)
+    """One row by the number that the person sees; None where the file has no such row."""
+    return next(read_rows(upload_id, fence, [number]), None)
+
+
+def read_rows(upload_id: int, fence: int, numbers: Iterable[int]) -> Iterator[Row]:
+    """The rows of these numbers, without those that the file has not."""
+    with (
+        open(rows_index(upload_id, fence), "rb") as index,
+        open(rows(upload_id, fence), "rb") as file,
+    ):
+        for number in numbers:
+            offset = _find_offset(index, number)
+            if offset is not None:
+                file.seek(offset)
+                yield _row_decoder.decode(file.readline())
+
+
+def _find_offset(index: BinaryIO, number: int) -> int | None:
+    """Where the line of a row begins, found by halving the index."""
+    low, high = 0, index.seek(0, os.SEEK_END) // INDEX_ENTRY.size
+    while low < high:
+        middle = (low + high) // 2
+        index.seek(middle * INDEX_ENTRY.size)
+        found, offset = INDEX_ENTRY.unpack(index.read(INDEX_ENTRY.size))
+        if found == number:
+            return int(offset)
+        low, high = (middle + 1, high) if found < number else (low, middle)
     return None
 
 
