@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from channels.auth import AuthMiddlewareStack
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.routing import URLRouter
@@ -14,8 +15,11 @@ from django.urls import get_resolver, include, path, reverse
 
 from batches.models import Batch
 from config.asgi import application, websocket_routes
+from leases.clock import database_now
+from streaming.asking import begin
 from tests.batches.stage import make_batch, make_part, make_upload
 from tests.cast import ROLES, Cast
+from tests.streaming.turns import make_turn
 from tests.walk import arguments_in, may_connect, routes, session_cookie, socket_names
 from workspaces.access import may_follow
 from workspaces.models import Workspace
@@ -66,7 +70,9 @@ EXPECTED: dict[str, dict[str, dict[str, int]]] = {
 }
 FORMS = {"theme": {"theme": "dark", "next": "/"}}
 # By name of the websocket route: its path, and the roles whose connection is accepted.
-EXPECTED_SOCKETS: dict[str, tuple[str, set[str]]] = {}
+EXPECTED_SOCKETS: dict[str, tuple[Callable[[Workspace], str], set[str]]] = {
+    "live": (lambda workspace: live_path(workspace), {"viewer", "member", "owner"}),
+}
 
 # By name of a route's argument, such as `number`: makes the object in a workspace, tells its id.
 OBJECTS: dict[str, Callable[[Workspace], Any]] = {
@@ -75,6 +81,12 @@ OBJECTS: dict[str, Callable[[Workspace], Any]] = {
     "row": lambda workspace: FIRST_ROW,
 }
 FIRST_ROW = 2
+
+
+def live_path(workspace: Workspace) -> str:
+    turn = make_turn(begin(workspace, "Rivers", database_now(), actor=None))
+    place = f"conversations/{turn.conversation_id}/turns/{turn.pk}/live/"
+    return f"/w/{workspace.slug}/{place}"
 
 
 def an_answered_batch(workspace: Workspace) -> Batch:
@@ -199,9 +211,12 @@ async def test_the_walk_tells_who_may_follow_a_socket(cast: Cast) -> None:
 
 @pytest.mark.django_db(transaction=True)
 async def test_each_role_follows_the_sockets_that_the_table_says(cast: Cast) -> None:
-    for place, roles in EXPECTED_SOCKETS.values():
+    for path_in, roles in EXPECTED_SOCKETS.values():
+        place = await sync_to_async(path_in)(cast.workspace)
         for role in ROLES:
             assert await may_connect(application, place, cast.as_role(role)) == (role in roles)
+        elsewhere = (await sync_to_async(path_in)(cast.other)).replace("/other/", "/acme/")
+        assert not await may_connect(application, elsewhere, cast.alice)
     assert not await may_connect(application, "/no/such/socket/", cast.alice)
 
 
