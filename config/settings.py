@@ -206,6 +206,7 @@ INSTALLED_APPS = [
     "leases",
     "workspaces",
     "batches",
+    "streaming",
     "serving",
 ]
 
