@@ -43,7 +43,7 @@ class RowIndex(Sequence[tuple[int, int]]):
         if not 0 <= position < self._count:
             raise IndexError(position)
         self._file.seek(position * INDEX_ENTRY.size)
-        return INDEX_ENTRY.unpack(self._file.read(INDEX_ENTRY.size))  # type: ignore[return-value]
+        return INDEX_ENTRY.unpack(self._file.read(INDEX_ENTRY.size))
 
     def lengths(self, size: int) -> Iterator[tuple[int, int]]:
         """(length of the line, position) of each row of a rows file of `size` bytes."""

@@ -1,0 +1,52 @@
+"""The recipe of a draft: what its form shows, and what is kept of it."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from batches.drafting import RecipeForm
+from batches.limits import Limits
+from batches.models import Batch, Upload
+from batches.recipe import Recipe, check
+from workspaces.models import Workspace
+
+
+def limits_of(workspace: Workspace) -> Limits:
+    key = workspace.live_key()
+    return Limits(key.models if key else [])
+
+
+def columns_of(upload: Upload | None) -> list[str]:
+    return list(upload.columns) if upload else []
+
+
+def form_of(batch: Batch, limits: Limits) -> RecipeForm:
+    """What was typed last, where it is no recipe yet; else the recipe."""
+    columns = columns_of(batch.upload)
+    if fields := batch.typed.get("fields"):
+        return RecipeForm(fields, columns, limits)
+    return RecipeForm.of(batch.recipe, columns, limits)
+
+
+def last_sound(batch: Batch) -> Recipe | None:
+    """The recipe to show while what is typed is none; it has to fit the columns of the file."""
+    kept: Mapping[str, Any] = batch.recipe or batch.typed.get("recipe") or {}
+    recipe = msgspec.convert(kept, Recipe) if kept else None
+    return recipe if recipe and not check(recipe, columns_of(batch.upload)) else None
+
+
+def keep(batch: Batch, form: RecipeForm, at: datetime) -> bool:
+    """Save all that was typed; False where the Batch is no draft any more.
+
+    A recipe with a problem is not one that could be sent: it is kept as it was typed.
+    """
+    if recipe := form.sound:
+        batch.recipe, batch.typed = msgspec.to_builtins(recipe), {}
+    else:
+        sound = batch.recipe or batch.typed.get("recipe", {})
+        batch.recipe, batch.typed = {}, {"fields": form.typed, "recipe": sound}
+    batch.saved_at = at
+    kept = {"recipe": batch.recipe, "typed": batch.typed, "saved_at": at}
+    return bool(Batch.objects.filter(pk=batch.pk, state=Batch.State.DRAFT).update(**kept))
