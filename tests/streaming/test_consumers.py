@@ -20,7 +20,8 @@ pytestmark = [pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture
-def turn(cast: Cast, settings, sandbox, scope) -> Turn:
+def turn(cast: Cast, settings, sandbox, scope, monkeypatch) -> Turn:
+    monkeypatch.setattr(relay, "FRAMES_LAST", 0.0)
     settings.SANDBOX_URL = sandbox.url
     save_key(cast.workspace, "sandbox", scope)
     set_pace(sandbox, scope, 100)
