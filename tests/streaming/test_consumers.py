@@ -76,7 +76,10 @@ async def test_a_viewer_gets_every_frame_and_the_end(turn, cast):
     await quiet()
 
 
-async def test_who_comes_again_and_again_misses_nothing_and_gets_nothing_twice(turn, cast):
+async def test_who_comes_again_and_again_misses_nothing_and_gets_nothing_twice(
+    turn, cast, monkeypatch
+):
+    monkeypatch.setattr(relay, "FRAMES_LAST", 2.0)
     await begin(turn)
     randomly, frames = random.Random(7), []
     while not frames or "end" not in frames[-1]:
@@ -109,6 +112,7 @@ async def test_a_turn_that_ended_says_how(turn, cast):
 
 
 async def test_another_process_follows_what_is_stored(turn, cast, monkeypatch):
+    monkeypatch.setattr(relay, "FRAMES_LAST", 1.0)
     writing = await begin(turn)
     # As if the relay was another process's: all that this one knows is the database.
     socket, *_ = await connect(turn, cast.vera)
