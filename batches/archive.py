@@ -1,6 +1,7 @@
 """Where files live, and how they are written, sliced and iterated.
 
     uploads/<id>/received                   the upload, byte for byte
+                 arriving                   as much of it as a browser has sent
                  rows-<fence>.jsonl, .idx   its rows, and where each one lies
                  problems-<fence>.jsonl     what is wrong with them, by row
     runs/<id>/left-out-<fence>.jsonl        rows that a Run's recipe could not send, and why
@@ -54,6 +55,10 @@ def received(upload_id: int) -> Path:
     return upload_path(upload_id, "received")
 
 
+def arriving(upload_id: int) -> Path:
+    return upload_path(upload_id, "arriving")
+
+
 def rows(upload_id: int, fence: int) -> Path:
     return upload_path(upload_id, f"rows-{fence}.jsonl")
 
@@ -97,10 +102,15 @@ def writing(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        unfinished.replace(path)
-        _sync_directory(path.parent)
+        put_in_place(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def put_in_place(unfinished: Path, path: Path) -> None:
+    """Give a file that is whole and fsynced its name, for good."""
+    unfinished.replace(path)
+    _sync_directory(path.parent)
 
 
 def _sync_directory(path: Path) -> None:

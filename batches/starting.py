@@ -4,10 +4,10 @@ import hashlib
 import heapq
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from django.db import transaction
@@ -28,10 +28,18 @@ if TYPE_CHECKING:
 CHUNK_SIZE = 1 << 20
 
 
-def receive(path: Path, workspace: Workspace, at: datetime, encoding: str = "") -> Upload:
+def receive(
+    path: Path,
+    workspace: Workspace,
+    at: datetime,
+    encoding: str = "",
+    *,
+    actor: "User | None" = None,
+) -> Upload:
     """Copy a file into the archive and queue it to be parsed."""
     upload = Upload.objects.create(
         workspace=workspace,
+        created_by=actor,
         filename=clean(path.name[:255]),
         token=secrets.token_urlsafe(16),
         size=path.stat().st_size,
@@ -49,13 +57,21 @@ def receive(path: Path, workspace: Workspace, at: datetime, encoding: str = "") 
     return upload
 
 
-def draft(upload: Upload, name: str, recipe: Recipe | None) -> Batch:
-    """A Batch of which nothing is sent before it has a Run."""
+def draft(
+    upload: Upload,
+    name: str,
+    recipe: Recipe | None,
+    *,
+    like: Batch | None = None,
+    **fields: Any,
+) -> Batch:
+    """A Batch of which nothing is sent before it has a Run; `like` gives it its recipe."""
+    if like is not None:
+        fields |= {"recipe": like.recipe, "typed": like.typed}
+    elif recipe is not None:
+        fields["recipe"] = msgspec.to_builtins(recipe)
     return Batch.objects.create(
-        workspace_id=upload.workspace_id,
-        upload=upload,
-        name=clean(name[:200]),
-        recipe=msgspec.to_builtins(recipe) if recipe else {},
+        workspace_id=upload.workspace_id, upload=upload, name=clean(name[:200]), **fields
     )
 
 
@@ -66,8 +82,24 @@ def discard(batch: Batch) -> None:
     upload = batch.upload
     batch.delete()
     if upload is not None:
+        discard_upload(upload)
+
+
+def discard_upload(upload: Upload) -> None:
+    """Remove an upload and its files, and what it was to replace, unless a Batch uses them.
+
+    Not inside a transaction, which could bring back the row but not its files.
+    """
+    with transaction.atomic():
+        held = Upload.objects.select_for_update().filter(pk=upload.pk).first()
+        if held is None or held.batches.exists() or held.replaced_by.exists():
+            return
+        replaced = held.replaces
+        held.delete()
+    with suppress(FileNotFoundError):
         archive.delete("uploads", upload.pk)
-        upload.delete()
+    if replaced is not None:
+        discard_upload(replaced)
 
 
 @contextmanager

@@ -80,7 +80,7 @@ class Upload(Lease):
     def read_again(self, at: datetime, **choices: Any) -> bool:
         """Queue it to be read in another way; whoever is reading it now may not finish."""
         whole = Upload.objects.filter(pk=self.pk).exclude(state=self.State.RECEIVING)
-        anew = {"rows": 0, "rows_fence": None, "problems": {}, "column_facts": []}
+        anew: dict[str, Any] = {"rows": 0, "rows_fence": None, "problems": {}, "column_facts": []}
         return bool(
             whole.update(
                 state=self.State.QUEUED,
