@@ -19,13 +19,14 @@ from batches import (
     building,
     cancelling,
     collecting,
+    estimating,
     parsing,
     polling,
     reconciling,
     refreshing,
     submitting,
 )
-from batches.models import Batch, MessageBatch, Run, Upload, Worker
+from batches.models import Batch, Estimate, MessageBatch, Run, Upload, Worker
 from leases.clock import database_now
 from leases.renewing import LeaseLost
 from workspaces.models import ApiKey
@@ -40,6 +41,7 @@ STAGES: tuple[Stage, ...] = (
     parsing.step,
     building.step,
     refreshing.step,
+    estimating.step,
 )
 SEEN_EVERY = 10.0
 logger = logging.getLogger(__name__)
@@ -98,7 +100,7 @@ def on_duty() -> Iterator[None]:
 
     A thread says it, so that no long step holds it up.
     """
-    for leased in (ApiKey, Upload, Run, MessageBatch):
+    for leased in (ApiKey, Upload, Run, MessageBatch, Estimate):
         leased.objects.free_abandoned(database_now())
     name: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid()}
     finished = threading.Event()
