@@ -61,6 +61,7 @@ export function say(text) {
   clearTimeout(hiding);
   hiding = setTimeout(() => (toast.matches(":hover, :focus-within") ? say(text) : say("")), 6_000);
 }
+document.body.addEventListener("say", (event) => say(event.detail.value));
 if (toast?.children.length) hiding = setTimeout(() => say(""), 6_000);
 
 // Dialogs and the drawer.

@@ -54,7 +54,7 @@ EXPECTED: dict[str, dict[str, dict[str, int]]] = {
     "batches:review": {"GET": READERS},
     "batches:review_live": {"GET": READERS_204},
     "batches:overview": {"GET": READERS},
-    "batches:overview_live": {"GET": READERS_204},
+    "batches:overview_live": {"GET": READERS},
     "batches:results": {"GET": READERS},
     "batches:result": {"GET": READERS},
     "batches:problems": {"GET": READERS},

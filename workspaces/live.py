@@ -30,9 +30,12 @@ class Region:
         *,
         url: str,
         seconds: int | None,
+        **query: str,
     ) -> None:
+        """`query` is asked with beside what the page was asked with."""
         self._name, self._url, self._seconds = name, url, seconds
-        self._query = {key: value for key, value in request.GET.items() if key != "seen"}
+        kept = {key: value for key, value in request.GET.items() if key != "seen"}
+        self._query = kept | query
         self._seen = request.GET.get("seen")
         self._content = mark_safe(render_to_string(template, context, request))
         self._digest = hashlib.sha256(_CLOCK.sub("", self._content).encode()).hexdigest()[:16]

@@ -1,11 +1,15 @@
 """What the cells, pills and heads of a Batch say."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from django import template
 from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
 
 from batches.models import Batch, MessageBatch, Upload
+from batches.words import say_size
 
 register = template.Library()
 UNKNOWN = "–"
@@ -21,6 +25,16 @@ LOOKS = {
     State.CANCELING: ("canceling", "amber"),
     State.NEEDS_YOU: ("question", "amber"),
     State.REFUSED: ("refused", "red"),
+}
+PART_LOOKS = {
+    Part.BUILDING: ("running", "running"),
+    Part.QUEUED: ("queued", "gray"),
+    Part.SENDING: ("running", "running"),
+    Part.UNKNOWN: ("incomplete", "amber"),
+    Part.INCOMPLETE: ("incomplete", "amber"),
+    Part.REJECTED: ("refused", "red"),
+    Part.DROPPED: ("canceled", "gray"),
+    Part.LOST: ("refused", "red"),
 }
 RESULT_LOOKS = {
     "succeeded": ("done", "green", "Succeeded"),
@@ -57,6 +71,24 @@ def word(batch: Batch) -> str:
 def pill(batch: Batch) -> dict[str, str]:
     icon, colour = look(batch)
     return {"icon": f"icons/{icon}.svg", "colour": colour, "word": word(batch)}
+
+
+@register.inclusion_tag("batches/pill.html")
+def part_pill(part: MessageBatch) -> dict[str, str]:
+    icon, colour, said = part_look(part)
+    return {"icon": f"icons/{icon}.svg", "colour": colour, "word": said}
+
+
+def part_look(part: MessageBatch) -> tuple[str, str, str]:
+    """Icon, colour and word; a part whose rows did not all succeed is stored, but not green."""
+    if part.state == Part.STORED:
+        whole = part.answers.get("succeeded", 0) == part.size
+        return "done", "green" if whole else "gray", "Stored"
+    if part.word == State.CANCELING and part.state != Part.UNKNOWN:
+        return "canceling", "amber", "Canceling"
+    if part.state == Part.SUBMITTED:
+        return "running", "running", State(part.word).label
+    return (*PART_LOOKS[Part(part.state)], part.get_state_display())
 
 
 @register.inclusion_tag("batches/pill.html")
@@ -101,6 +133,47 @@ def may_open(batch: Batch, step: str) -> bool:
     return step == "recipe" or bool(batch.recipe.get("model") and batch.recipe.get("prompt"))
 
 
+@register.simple_tag
+def batch_url(batch: Batch, slug: str) -> str:
+    """Where a Batch is opened: a draft at the step that it has come to."""
+    name = step_of(batch) if batch.is_draft else "overview"
+    return reverse(f"batches:{name}", kwargs={"slug": slug, "batch": batch.pk})
+
+
+def step_of(batch: Batch) -> str:
+    """The last of the three steps that can be opened."""
+    return next((name for name in ("review", "recipe") if may_open(batch, name)), "file")
+
+
+@register.filter
+def part_not_succeeded(part: MessageBatch) -> int:
+    return part.size - part.succeeded
+
+
+@register.filter
+def part_took(part: MessageBatch) -> float:
+    if part.created_at is None or part.ended_at is None:
+        return 0
+    return (part.ended_at - part.created_at).total_seconds()
+
+
+@register.simple_tag
+def moment(then: datetime | None) -> SafeString:
+    """A time to the second, or a dash."""
+    if then is None:
+        return mark_safe(UNKNOWN)
+    said = then.astimezone(UTC)
+    return format_html(
+        '<span title="{}">{} UTC</span>', then.isoformat(), said.strftime("%Y-%m-%d %H:%M:%S")
+    )
+
+
+@register.filter
+def short_model(name: str) -> str:
+    """`haiku-4-5` where a column is narrow."""
+    return name.removeprefix("claude-")
+
+
 @register.filter
 def thousands(number: int | None) -> str:
     """9,997; and – for what nobody knows."""
@@ -109,10 +182,7 @@ def thousands(number: int | None) -> str:
 
 @register.filter
 def megabytes(size: int) -> str:
-    """4.1 MB, 812 KB, 40 bytes."""
-    if size >= 1_000_000:
-        return f"{size / 1e6:,.1f} MB"
-    return f"{size / 1e3:,.0f} KB" if size >= 1_000 else f"{size:,} bytes"
+    return say_size(size)
 
 
 @register.filter

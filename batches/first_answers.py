@@ -1,0 +1,59 @@
+"""The first answers of a Batch beside their input: quality is judged here, not by counts."""
+
+from typing import NamedTuple
+
+from batches import archive
+from batches.models import Batch, MessageBatch, Result
+from batches.models.index import POSITION_BITS
+from batches.recipe import Template
+
+SHOWN = 5
+CELL = 300  # characters
+
+
+class FirstAnswer(NamedTuple):
+    row: int
+    own_id: str
+    input: str
+    answer: str
+
+
+def first_answers(batch: Batch) -> list[FirstAnswer]:
+    """Of the part that was stored first: what is shown stays where it is as others follow."""
+    part = first_stored(batch)
+    if part is None:
+        return []
+    answered = Result.objects.filter(
+        batch=batch,
+        type=Result.Type.SUCCEEDED,
+        retried_in=None,
+        pk__gte=part.pk << POSITION_BITS,
+        pk__lt=(part.pk + 1) << POSITION_BITS,
+    )
+    return [
+        FirstAnswer(
+            result.row, result.request.own_id, read_input(batch, result.row), result.preview
+        )
+        for result in answered.select_related("request").order_by("pk")[:SHOWN]
+    ]
+
+
+def first_stored(batch: Batch) -> MessageBatch | None:
+    stored = batch.message_batches.filter(state=MessageBatch.State.STORED).order_by("stored_at")
+    return next((part for part in stored[:SHOWN] if part.answers.get("succeeded")), None)
+
+
+def read_input(batch: Batch, number: int) -> str:
+    """The cells that the prompt asks for; nothing for a ready request."""
+    upload = batch.upload
+    if upload is None or upload.rows_fence is None:
+        return ""
+    try:
+        row = archive.read_row(upload.pk, upload.rows_fence, number)
+    except FileNotFoundError:
+        return ""
+    if row is None or not row.cells:
+        return ""
+    asked = Template(batch.recipe.get("prompt", "")).columns
+    places = [upload.columns.index(name) for name in asked if name in upload.columns] or [0]
+    return " · ".join(row.cells[place] for place in places)[:CELL]
