@@ -25,25 +25,10 @@ from batches.recipe import Recipe, check
 from batches.summary import summarise, why_errored
 from leases.clock import database_now
 from leases.models import CRASH_LIMIT
+from workspaces.arguments import count, text_or_file
 from workspaces.lookup import choose_workspace, ensure_key
 
 EVERY_ROW_SUCCEEDED, SOME_DID_NOT, REFUSED, PERSON_DECIDES, INTERRUPTED = 0, 1, 2, 3, 130
-
-
-def text_or_file(text: str) -> str:
-    """TEXT as it is, or what stands in FILE for @FILE."""
-    if not text.startswith("@"):
-        return text
-    try:
-        return Path(text[1:]).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArgumentTypeError(f"{text[1:]} cannot be read as UTF-8 text: {error}") from error
-
-
-def count(text: str) -> int:
-    if not text.isdigit() or not int(text):
-        raise ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return int(text)
 
 
 def part_size(text: str) -> int:
