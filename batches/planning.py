@@ -35,15 +35,25 @@ def plan_parts(lengths: Sequence[int], part_size: int = 0) -> list[int]:
     Without `part_size` a Run below 500 rows is one part and a larger one about ten, of at
     least 50 rows. No part is above the API's 100,000 requests or 256 MB.
     """
-    rows = len(lengths)
-    size = min(part_size or _usual_size(rows), MOST_REQUESTS)
+    return fit_bytes(plan_sizes(len(lengths), part_size), lengths)
+
+
+def plan_sizes(rows: int, part_size: int = 0) -> list[int]:
+    """Sizes of the parts where their bytes do not matter."""
+    size = min(part_size or usual_size(rows), MOST_REQUESTS)
     sizes = distinct_sizes(rows, -(-rows // size))
     if sizes[0] > MOST_REQUESTS:
         sizes = even_sizes(rows, len(sizes))
-    return fit_bytes(sizes, lengths)
+    return sizes
 
 
-def _usual_size(rows: int) -> int:
+def count_parts(rows: int, size: float, part_size: int = 0) -> int:
+    """How many parts `plan_parts` makes of rows that are all of one size in bytes."""
+    room = max(1, int((MOST_BYTES - ENVELOPE) // (size + LINE_OVERHEAD)))
+    return sum(-(-part // room) for part in plan_sizes(rows, part_size))
+
+
+def usual_size(rows: int) -> int:
     if rows < ONE_PART_BELOW:
         return rows
     return max(SMALLEST_PART, -(-rows // USUAL_PARTS))

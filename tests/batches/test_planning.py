@@ -4,8 +4,10 @@ from hypothesis import strategies as st
 
 from batches.planning import (
     ENVELOPE,
+    LINE_OVERHEAD,
     MOST_BYTES,
     MOST_REQUESTS,
+    count_parts,
     distinct_sizes,
     even_sizes,
     fit_bytes,
@@ -72,3 +74,15 @@ def test_bytes_of_every_part_fit(lengths):
     for size in sizes:
         assert sum(lengths[start : start + size]) + ENVELOPE <= MOST_BYTES
         start += size
+
+
+@pytest.mark.parametrize("rows", [1, 7, 499, 500, 9_997, 100_001])
+@pytest.mark.parametrize("part_size", [0, 50, 1_000])
+def test_parts_are_counted_without_planning_them(rows, part_size):
+    lengths = [4_000 + LINE_OVERHEAD] * rows
+    assert count_parts(rows, 4_000, part_size) == len(plan_parts(lengths, part_size))
+
+
+def test_large_requests_make_more_parts():
+    lengths = [30_000_000 + LINE_OVERHEAD] * 20
+    assert count_parts(20, 30_000_000) == len(plan_parts(lengths)) == 3
