@@ -8,6 +8,7 @@ import heapq
 from collections.abc import Iterator, Mapping
 from operator import attrgetter
 from typing import Any, NamedTuple, Self
+from urllib.parse import urlencode
 
 from django.db.models import QuerySet
 
@@ -42,6 +43,10 @@ class Filter(NamedTuple):
 
     def parameters(self) -> dict[str, str]:
         return {name: said for name, said in self._asdict().items() if said}
+
+    @property
+    def query(self) -> str:
+        return urlencode(self.parameters())
 
     def count(self, batch: Batch) -> int:
         """How many there are, by the counters of the Batch."""

@@ -1,11 +1,68 @@
-from django.http import HttpRequest, HttpResponse
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from batches.grouping import advise
+from batches.json_text import indent
+from batches.models import Batch
+from batches.opening import Opened, neighbours, open_row
+from batches.reading import LAST_ROW, Filter
+from batches.views.answer_links import query_without, with_query
 from batches.views.finding import find_batch
 
 
 @require_safe
 def result(request: HttpRequest, slug: str, batch: int, row: int) -> HttpResponse:
+    """One row: a page of its own, or what htmx puts into the drawer."""
     found = find_batch(request, slug, batch)
-    return render(request, "batches/batch.html", {"batch": found})
+    opened = open_row(found, row) if row <= LAST_ROW else None
+    if opened is None:
+        raise Http404("the file has no such row")
+    if raw := request.GET.get("raw"):
+        return send_raw(opened, raw)
+    chosen = Filter.read(request.GET)
+    context = {
+        "batch": found,
+        "workspace": found.workspace,
+        "opened": opened,
+        "blocks": opened.blocks(),
+        "plain": "plain" in request.GET,
+        "advice": find_advice(opened),
+        "sent": indent(opened.sent()),
+        "raw_url": f"{request.path}?raw=answer",
+        "raw_request_url": f"{request.path}?raw=request",
+        **make_links(request, found, chosen, row),
+    }
+    # Htmx asks for the drawer only: where it goes through the history it wants the page.
+    in_drawer = request.htmx and request.htmx.target == "drawer"  # type: ignore[attr-defined]
+    return render(request, f"batches/{'result_row' if in_drawer else 'result'}.html", context)
+
+
+def find_advice(opened: Opened) -> Any:
+    found = opened.result
+    return advise(found.type, found.concern) if found and opened.outcome.answer else None
+
+
+def make_links(request: HttpRequest, batch: Batch, chosen: Filter, row: int) -> dict[str, Any]:
+    before, after = neighbours(batch, chosen, row)
+    query = query_without(request, "plain", "raw")
+    return {
+        "before": before,
+        "after": after,
+        "query": with_query("", query),
+        "plain_url": with_query(request.path, query | {"plain": 1}),
+        "marked_url": with_query(request.path, query),
+    }
+
+
+def send_raw(opened: Opened, which: str) -> HttpResponse:
+    """The line of the archive, byte for byte, as a file of text that no browser runs."""
+    data = {"answer": opened.outcome.line, "request": opened.sent()}.get(which)
+    if not data:
+        raise Http404("nothing is stored of it")
+    response = HttpResponse(data, content_type="text/plain; charset=utf-8")
+    name = f"row-{opened.number}-{which}.json"
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response

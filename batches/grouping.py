@@ -1,0 +1,202 @@
+"""The rows of a Batch that need a person, in groups: how many, why, and what to do.
+
+The groups add up to `Batch.problem_count`.
+"""
+
+from collections.abc import Iterator
+from heapq import merge
+from typing import NamedTuple
+
+from batches import archive
+from batches.concerns import UNFIT, UNNAMED
+from batches.models import Batch, MessageBatch, Request, Result
+from batches.models.batch import superseded
+from batches.reading import Filter, first_from
+from batches.words import count
+
+SHOWN = 5  # rows that were left out, with their reasons
+
+
+class Advice(NamedTuple):
+    """What a person should know and do; `mend` where another recipe is the way out."""
+
+    text: str
+    mend: bool = False
+
+
+AGAIN = Advice("Safe to send again; not billed.")
+WRONG = "These requests are wrong as they are; sending them again unchanged will fail again."
+UNKNOWN_ERROR = Advice("The API's own message says why. Not billed.")
+ERRORS = {
+    "invalid_request_error": Advice(WRONG, mend=True),
+    "request_too_large": Advice(
+        "These requests are larger than the API takes. Shorten the rows or the prompt.", mend=True
+    ),
+    "not_found_error": Advice(
+        "The API does not know the model, or something else that these requests name.", mend=True
+    ),
+    "authentication_error": Advice(
+        "The API refused the key while it worked on these. Not billed. An owner should look at "
+        "the API key before they are sent again."
+    ),
+    "permission_error": Advice(
+        "The workspace's key may not do what these requests ask for. Not billed. An owner should "
+        "look at the API key, or the recipe asks for another model.",
+        mend=True,
+    ),
+    "billing_error": Advice(
+        "The account behind the key could not pay. Not billed. Safe to send again once it can."
+    ),
+    "rate_limit_error": AGAIN,
+    "timeout_error": AGAIN,
+    "api_error": AGAIN,
+    "overloaded_error": AGAIN,
+    UNNAMED: UNKNOWN_ERROR,
+}
+LOOKS = {
+    "max_tokens": Advice(
+        "Answered and billed, but incomplete. Raise max tokens in the recipe.", mend=True
+    ),
+    "refusal": Advice(
+        "Claude declined to answer. Look at what these rows ask for.",
+        mend=True,
+    ),
+    "pause_turn": Advice(
+        "Claude paused in the middle of a long turn. Answered in part and billed."
+    ),
+    "model_context_window_exceeded": Advice(
+        "Cut off where the model's context was full. Answered in part and billed. Shorten the "
+        "rows, or choose a model with a larger context.",
+        mend=True,
+    ),
+    UNFIT: Advice("Answered and billed, but not in the output format of the recipe.", mend=True),
+}
+UNKNOWN_LOOK = Advice("Answered, but ended in a way that is new to Sluice. Look at the answers.")
+TYPES = {
+    "expired": Advice("Not answered within 24 hours. Safe to send again; not billed."),
+    "canceled": Advice("Canceled before they were answered. Not billed."),
+    "missing": Advice(
+        "The API's results had no answer for these, and the API no longer has them. They may "
+        "have been billed."
+    ),
+}
+TITLES = {
+    "max_tokens": "Succeeded, but cut off at max_tokens",
+    "refusal": "Refused",
+    "pause_turn": "Succeeded, but paused",
+    "model_context_window_exceeded": "Succeeded, but cut off: the context was full",
+    UNFIT: "Answer does not fit the output format",
+}
+
+
+class Example(NamedTuple):
+    row: int
+    own_id: str
+    text: str
+
+
+class Group(NamedTuple):
+    """Rows with one trouble; `chosen` finds those that were answered among the results."""
+
+    title: str
+    number: int
+    advice: Advice
+    examples: list[Example] = []
+    chosen: Filter | None = None
+
+
+def advise(kind: str, concern: str | None) -> Advice | None:
+    """What to do about one answer; None where it is as it should be."""
+    if kind == Result.Type.SUCCEEDED:
+        return LOOKS.get(concern, UNKNOWN_LOOK) if concern else None
+    return TYPES.get(kind) or ERRORS.get(concern or "", UNKNOWN_ERROR)
+
+
+def group_problems(batch: Batch) -> list[Group]:
+    groups = [*left_out(batch), *not_sent(batch), *errored(batch), *by_type(batch), *looks(batch)]
+    return [group for group in groups if group.number]
+
+
+def left_out(batch: Batch) -> Iterator[Group]:
+    if batch.left_out:
+        advice = Advice("Never sent and not billed. Mend them in the file, or change the recipe.")
+        yield Group("Left out before sending", batch.left_out, advice, first_left_out(batch))
+
+
+def first_left_out(batch: Batch) -> list[Example]:
+    """The first rows that were left out, by the file's problems or by the newest Run's."""
+    upload = batch.upload
+    if upload is None or upload.rows_fence is None:
+        return []
+    broken = sorted({problem["row"] for problem in upload.first_problems if problem["row"]})
+    of_file = (
+        (row.number, row.reason)
+        for row in archive.read_rows(upload.pk, upload.rows_fence, broken)
+        if row.reason
+    )
+    run = batch.runs.exclude(left_out_fence=None).order_by("-pk").first()
+    of_recipe = archive.iterate_left_out(run.pk, run.left_out_fence) if run else iter(())
+    found = merge(of_file, ((row.number, row.reason) for row in of_recipe))
+    return [Example(number, "", reason) for (number, reason), _ in zip(found, range(SHOWN))]
+
+
+def not_sent(batch: Batch) -> Iterator[Group]:
+    """Parts that never left, one group for each reason."""
+    parts = list(batch.message_batches.visible().order_by("part"))
+    counted = [part for part in parts if part.pk not in superseded(parts)]
+    by_reason: dict[str, list[MessageBatch]] = {}
+    for part in counted:
+        if part.state in part.NOT_SENT:
+            by_reason.setdefault(part.reason or "Canceled before it was sent.", []).append(part)
+    for reason, unsent in by_reason.items():
+        number = sum(part.size - part.chosen_again(parts) for part in unsent)
+        advice = Advice(f"Not billed. {name_parts(unsent)}: {reason}")
+        yield Group("Not sent", number, advice, first_unsent(unsent[0]))
+
+
+def name_parts(parts: list[MessageBatch]) -> str:
+    if len(parts) > 3:
+        return f"{count(len(parts), 'part')}, the first of them part {parts[0].part:,}"
+    return " and ".join(f"Part {part.part:,}" for part in parts)
+
+
+def first_unsent(part: MessageBatch) -> list[Example]:
+    requests = Request.objects.of(part.pk).order_by("pk")[:1]
+    return [Example(request.row, request.own_id, "Not sent.") for request in requests]
+
+
+def errored(batch: Batch) -> Iterator[Group]:
+    for kind, concerns in sorted(batch.concerns.items()):
+        if kind == Result.Type.SUCCEEDED:
+            continue
+        for concern, number in most_first(concerns):
+            title = f"Errored: {concern}" if kind == Result.Type.ERRORED else kind
+            chosen = Filter(error=concern)
+            advice = ERRORS.get(concern, UNKNOWN_ERROR)
+            yield Group(title, number, advice, find_example(batch, chosen), chosen)
+
+
+def by_type(batch: Batch) -> Iterator[Group]:
+    for kind, advice in TYPES.items():
+        if number := getattr(batch, kind):
+            chosen = Filter(type=kind)
+            yield Group(kind.capitalize(), number, advice, find_example(batch, chosen), chosen)
+
+
+def looks(batch: Batch) -> Iterator[Group]:
+    for concern, number in most_first(batch.concerns.get(Result.Type.SUCCEEDED, {})):
+        chosen = Filter(stop=concern)
+        title = TITLES.get(concern, f"Succeeded, but ended with {concern}")
+        advice = LOOKS.get(concern, UNKNOWN_LOOK)
+        yield Group(title, number, advice, find_example(batch, chosen), chosen)
+
+
+def most_first(concerns: dict[str, int]) -> list[tuple[str, int]]:
+    return sorted(concerns.items(), key=lambda one: (-one[1], one[0]))
+
+
+def find_example(batch: Batch, chosen: Filter) -> list[Example]:
+    return [
+        Example(result.row, result.request.own_id, result.preview)
+        for result in first_from(batch, chosen, 0, 1)
+    ]

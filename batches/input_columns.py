@@ -1,0 +1,38 @@
+"""Which columns of the file stand beside the answers, and what each row has in them."""
+
+from collections.abc import Sequence
+
+from batches import archive
+from batches.models import Batch
+from batches.recipe import Template
+
+MOST = 5
+LENGTH = 200  # characters of a cell
+NONE = [""]  # kept where a person wants none; nothing kept is nothing said yet
+
+
+def known_columns(batch: Batch) -> list[str]:
+    return batch.upload.columns if batch.upload else []
+
+
+def choose(batch: Batch, asked: Sequence[str]) -> list[str]:
+    """Those asked for, else those that the Batch keeps, else the first one of the prompt."""
+    picked = asked or batch.columns or Template(batch.recipe.get("prompt", "")).columns[:1]
+    return [name for name in known_columns(batch) if name in picked][:MOST]
+
+
+def keep(batch: Batch, asked: Sequence[str]) -> None:
+    picked = [name for name in known_columns(batch) if name in asked]
+    Batch.objects.filter(pk=batch.pk).update(columns=picked[:MOST] or NONE)
+
+
+def read_cells(batch: Batch, columns: Sequence[str], rows: list[int]) -> dict[int, list[str]]:
+    """Row number -> the beginnings of its cells."""
+    upload = batch.upload
+    if upload is None or upload.rows_fence is None or not columns:
+        return {}
+    places = [upload.columns.index(name) for name in columns]
+    return {
+        row.number: [row.cells[place][:LENGTH] for place in places if place < len(row.cells)]
+        for row in archive.read_rows(upload.pk, upload.rows_fence, rows)
+    }
