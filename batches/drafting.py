@@ -41,6 +41,7 @@ LABELS = {
     "output_format": "Output format",
     "tools": "Tools",
     "tool_choice": "Tool choice",
+    "cache_system": "Cache the system prompt",
     "extra": "Extra parameters",
 }
 OTHER = "other"  # in the list of models: the one that is typed beside it

@@ -1,6 +1,6 @@
 """One row of an upload as the request that would be sent, and how it looks to a person."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -22,6 +22,20 @@ class Piece(NamedTuple):
     more: int  # characters of the cell that are not shown
 
 
+def named_texts(recipe: Recipe) -> list[tuple[str, str]]:
+    """The templates of a recipe that are not blank."""
+    given = [("System", recipe.system), ("Prompt", recipe.prompt)]
+    return [(name, text) for name, text in given if text.strip()]
+
+
+def fill(text: str, cells: Mapping[str, str]) -> Iterator[Piece]:
+    """The text of a template, with the cell of each column where one is known."""
+    for plain, column in Template(text).pieces():
+        cell = cells.get(column, "")
+        shown = cell if cell.strip() else ""
+        yield Piece(plain, column, shown[:SHOWN], max(len(shown) - SHOWN, 0))
+
+
 class Preview:
     """A sound recipe on one row."""
 
@@ -39,14 +53,12 @@ class Preview:
         """System and prompt, with the cells in them; none for a row that could not be read."""
         if self.row.reason:
             return []
-        given = [("System", self.recipe.system), ("Prompt", self.recipe.prompt)]
-        return [(name, list(self._pieces(text))) for name, text in given if text.strip()]
+        cells = dict(zip(self._columns, self.row.cells, strict=True))
+        return [(name, list(fill(text, cells))) for name, text in named_texts(self.recipe)]
 
-    def _pieces(self, text: str) -> Iterator[Piece]:
-        for plain, column in Template(text).pieces():
-            cell = self.row.cells[self._columns.index(column)] if column else ""
-            shown = cell if cell.strip() else ""
-            yield Piece(plain, column, shown[:SHOWN], max(len(shown) - SHOWN, 0))
+    @property
+    def number_text(self) -> str:
+        return str(self.row.number)
 
     @property
     def size(self) -> int:
