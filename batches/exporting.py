@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -28,17 +28,21 @@ def export(
     *,
     exact: bool = False,
     bom: bool = False,
+    wanted: Callable[[Outcome], bool] | None = None,
     counts: Counter[str] | None = None,
 ) -> Iterator[bytes]:
     """The file in chunks of about 64 KB, what there is by now; raises ExportRefused at once.
 
     CSV: cells that a spreadsheet would run get an apostrophe unless `exact`; `bom` is for
-    Excel. JSONL is never altered. `counts` is given the number of rows by type on the way.
+    Excel. JSONL is never altered. `wanted` says of each row whether the file has it; `counts`
+    is given the number of its rows by type on the way.
     """
     if format not in FORMATS:
         raise ValueError(f"{format!r} is not one of {FORMATS}")
     upload = find_upload(batch)
     outcomes = iterate_outcomes(batch, upload)
+    if wanted is not None:
+        outcomes = filter(wanted, outcomes)
     if counts is not None:
         outcomes = tally(outcomes, counts)
     if format == "jsonl":
@@ -71,13 +75,15 @@ def write_export(
     *,
     exact: bool = False,
     bom: bool = False,
+    wanted: Callable[[Outcome], bool] | None = None,
 ) -> Counter[str]:
     """Write the file, which appears only when it is whole; the number of rows by type.
 
     The format is the one that the name ends in unless it is given.
     """
     counts: Counter[str] = Counter()
-    chunks = export(batch, format or find_format(path), exact=exact, bom=bom, counts=counts)
+    format = format or find_format(path)
+    chunks = export(batch, format, exact=exact, bom=bom, wanted=wanted, counts=counts)
     with archive.writing(path.resolve()) as file:
         file.writelines(chunks)
     return counts

@@ -51,13 +51,15 @@ def _free_name(name: str, taken: Sequence[str]) -> str:
 def write_csv(
     columns: Sequence[str], outcomes: Iterable[Outcome], *, exact: bool = False, bom: bool = False
 ) -> Iterator[bytes]:
-    """RFC 4180 in UTF-8, the upload's columns first; in chunks of about 64 KB."""
+    """RFC 4180 in UTF-8, the upload's columns first; in chunks of about 64 KB.
+
+    The first chunk is the header, given before any outcome is asked for.
+    """
     text = io.StringIO(newline="")
     write = csv.writer(text, lineterminator="\r\n").writerow
     fit: Callable[[str], str] = str if exact else guard
-    if bom:
-        yield BYTE_ORDER_MARK
     write(map(fit, [*columns, *name_columns(columns)]))
+    yield (BYTE_ORDER_MARK if bom else b"") + _drain(text)
     for outcome in outcomes:
         cells = outcome.row.cells if columns else []
         write(map(fit, [*cells, *our_cells(outcome)]))

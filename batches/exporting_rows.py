@@ -22,6 +22,7 @@ from claude_api import Answer, UnreadableLine, read_answer
 PAGE = 2_000  # rows
 PAGE_WEIGHT = 4 << 20  # characters of cells, where rows are long
 MOST_OPEN = 64
+OF_RESULT = ("type", "offset", "length", "concern")
 
 
 class Ours(StrEnum):
@@ -38,7 +39,8 @@ class Ours(StrEnum):
 class Outcome(msgspec.Struct, frozen=True):
     """`type` is the API's where there is an answer, else one of Ours with its reason.
 
-    `line` is the API's line as received, `answer` what it says.
+    `line` is the API's line as received, `answer` what it says, `concern` why a person should
+    look at it.
     """
 
     row: archive.Row
@@ -47,6 +49,7 @@ class Outcome(msgspec.Struct, frozen=True):
     reason: str = ""
     answer: Answer | None = None
     line: bytes = b""
+    concern: str = ""
 
 
 class Attempt(NamedTuple):
@@ -57,6 +60,7 @@ class Attempt(NamedTuple):
     type: str | None
     offset: int
     length: int
+    concern: str
 
 
 class ResultFiles:
@@ -157,20 +161,21 @@ class Judge:
         found = list(
             Request.objects.filter(
                 batch=self.batch, row__gte=page[0].number, row__lte=page[-1].number
-            ).values_list("pk", "row", "own_id", "result__type", "result__offset", "result__length")
+            ).values_list("pk", "row", "own_id", *(f"result__{name}" for name in OF_RESULT))
         )
         part_ids = {pk >> POSITION_BITS for pk, *_ in found}
         parts = MessageBatch.objects.visible().in_bulk(part_ids)
         attempts: dict[int, Attempt] = {}
         newest: dict[int, tuple[bool, int]] = {}
-        for pk, row, own_id, kind, offset, length in found:
+        for pk, row, own_id, kind, offset, length, concern in found:
             part = parts.get(pk >> POSITION_BITS)
             if part is None:
                 continue
             rank = (part.state not in part.NOT_SENT, pk)
             if rank > newest.get(row, (False, -1)):
                 newest[row] = rank
-                attempts[row] = Attempt(part, own_id, kind, offset or 0, length or 0)
+                place = offset or 0, length or 0
+                attempts[row] = Attempt(part, own_id, kind, *place, concern or "")
         return attempts
 
     def without_attempt(self, row: archive.Row) -> Outcome:
@@ -224,7 +229,7 @@ def read_outcome(row: archive.Row, attempt: Attempt, files: ResultFiles) -> Outc
         return None
     if answer.custom_id != part.custom_id(row.number):
         return None
-    return Outcome(row, attempt.own_id, answer.type, answer=answer, line=line)
+    return Outcome(row, attempt.own_id, answer.type, "", answer, line, attempt.concern)
 
 
 def unreadable(row: archive.Row, attempt: Attempt) -> Outcome:

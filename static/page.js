@@ -1,7 +1,8 @@
 // What every page does: clocks, keys, dialogs, the drawer, copying, toasts, live regions.
 //
 //   <time datetime>              "12 min ago"; data-since: a clock; data-clock: 14:05; data-due: tomorrow 14:05
-//   <a hx-target="#dialog">      what comes is shown as a dialog; [data-close] in it closes it
+//   <a hx-target="#dialog">      what comes is shown as a dialog; [data-close] in it closes it, and so
+//                                does sending a form[data-closes], whose answer is a download
 //   <a hx-target="#drawer">      what comes opens at the side, on a wide screen; else the link is followed
 //   <button data-copy="ID">      copies the text of that element
 //   <details class="menu">       closes by Esc, a click elsewhere, or a choice
@@ -109,6 +110,10 @@ document.addEventListener("click", (event) => {
   });
   const copy = event.target.closest("[data-copy]");
   if (copy) copyFrom(copy);
+});
+
+document.addEventListener("submit", ({ target }) => {
+  if (target.matches("dialog [data-closes]")) setTimeout(() => target.closest("dialog").close());
 });
 
 async function copyFrom(button) {

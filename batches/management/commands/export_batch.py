@@ -17,6 +17,7 @@ from batches.exporting import (
     say_counts,
     write_export,
 )
+from batches.exporting_choice import ROWS, Choice
 from batches.models import Batch
 
 REFUSED = 2
@@ -40,12 +41,19 @@ class Command(BaseCommand):
             help="leave cells that a spreadsheet takes for formulas as they are",
         )
         parser.add_argument("--bom", action="store_true", help="mark the CSV as UTF-8 for Excel")
+        parser.add_argument(
+            "--rows", choices=[name for name in ROWS if name != "filter"], default="all"
+        )
 
     def handle(self, *, batch: int, out: str, **options: Any) -> None:
         found = Batch.objects.select_related("upload").filter(pk=batch).first()
         if found is None:
             raise CommandError(f"There is no batch {batch}.", returncode=REFUSED)
-        given = {"exact": options["exact"], "bom": options["bom"]}
+        given = {
+            "exact": options["exact"],
+            "bom": options["bom"],
+            "wanted": Choice(options["rows"]).takes,
+        }
         try:
             if out == STDOUT:
                 counts = print_export(found, options["format"], **given)
@@ -60,7 +68,7 @@ class Command(BaseCommand):
         self.stderr.write(f"{say_counts(counts)} → {where}", style_func=str)
 
 
-def print_export(batch: Batch, format: Format | None, **given: bool) -> Counter[str]:
+def print_export(batch: Batch, format: Format | None, **given: Any) -> Counter[str]:
     if format is None:
         raise CommandError("For stdout say --format csv or --format jsonl.", returncode=REFUSED)
     counts: Counter[str] = Counter()
