@@ -34,7 +34,7 @@ class Region:
     ) -> None:
         """`query` is asked with beside what the page was asked with."""
         self._name, self._url, self._seconds = name, url, seconds
-        kept = {key: value for key, value in request.GET.items() if key != "seen"}
+        kept: dict[str, Any] = {key: value for key, value in request.GET.items() if key != "seen"}
         self._query = kept | query
         self._seen = request.GET.get("seen")
         self._content = mark_safe(render_to_string(template, context, request))
