@@ -11,6 +11,11 @@ from claude_api.errors import LineTooLong
 
 LINE_LIMIT = 32 * 2**20
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# How the events begin that come thousands of times.
+BEGINNINGS = {
+    f"event: {name}".encode(): name
+    for name in ("content_block_delta", "content_block_start", "content_block_stop", "ping")
+}
 
 
 class Line(NamedTuple):
@@ -104,16 +109,38 @@ class EventDecoder:
 
         Raises LineTooLong where one event grows above the limit.
         """
-        *ends, rest = self._normalise(chunk).split(b"\n")
-        events = []
+        chunk, events = self._normalise(chunk), []
+        if self._between_events():
+            *blocks, chunk = chunk.split(b"\n\n")
+            for block in blocks:
+                first, _, data = block.partition(b"\ndata: ")
+                if data and first in BEGINNINGS and len(block) <= self._limit and b"\n" not in data:
+                    self._number += 3
+                    events.append(ServerSentEvent(BEGINNINGS[first], data))
+                else:
+                    events += self._read_block(block)
+            if not chunk:
+                return events
+        *ends, rest = chunk.split(b"\n")
         for end in ends:
             self._keep(end)
             event = self._read(b"".join(self._pending))
             self._pending = []
             if event is not None:
                 events.append(event)
-        self._keep(rest)
+        if rest:
+            self._keep(rest)
         return events
+
+    def _between_events(self) -> bool:
+        return not (self._pending or self._data or self._event) and self._number > 0
+
+    def _read_block(self, block: bytes) -> Iterator[ServerSentEvent]:
+        for line in (*block.split(b"\n"), b""):
+            self._keep(line)
+            self._pending = []
+            if (event := self._read(line)) is not None:
+                yield event
 
     def _normalise(self, chunk: bytes) -> bytes:
         """Turn \\r\\n and \\r into \\n, a pair that is cut between two chunks included."""

@@ -18,51 +18,45 @@ class Window:
 
     def __init__(self) -> None:
         self._events: list[Event] = []
+        # Of the last event, where it is a delta that may go on: what it lengthens, and by what.
+        self._growing: tuple[Any, str] | None = None
         self._pieces: list[str] = []
 
     def __bool__(self) -> bool:
         return bool(self._events)
 
     def add(self, event: Event) -> None:
-        if event.type == "ping":
-            return
-        if self._events and _grows_on(self._events[-1], event):
-            self._pieces.append(_piece(event))
+        if event.type == "content_block_delta":
+            delta = event.data.get("delta")
+            kind = delta.get("type", "") if isinstance(delta, dict) else ""
+            if kind in GROWING:
+                self._grow(event, kind, delta.get(GROWING[kind], ""))
+                return
+        elif event.type == "ping":
             return
         self._close()
         self._events.append(event)
-        self._pieces = [_piece(event)] if _kind(event) in GROWING else []
 
     def take(self) -> list[Event]:
         self._close()
-        events, self._events, self._pieces = self._events, [], []
+        events, self._events = self._events, []
         return events
+
+    def _grow(self, event: Event, kind: str, piece: str) -> None:
+        place = event.data.get("index"), kind
+        if place != self._growing:
+            self._close()
+            self._events.append(event)
+            self._growing = place
+        self._pieces.append(piece)
 
     def _close(self) -> None:
         """Put the pieces of the last delta together."""
-        if len(self._pieces) < 2:
-            return
-        last = self._events[-1]
-        kind = _kind(last)
-        delta = {**last.data["delta"], GROWING[kind]: "".join(self._pieces)}
-        self._events[-1] = Event(last.type, {**last.data, "delta": delta}, b"")
-
-
-def _kind(event: Event) -> str:
-    delta = event.data.get("delta")
-    if event.type != "content_block_delta" or not isinstance(delta, dict):
-        return ""
-    return str(delta.get("type", ""))
-
-
-def _piece(event: Event) -> str:
-    return str(event.data["delta"].get(GROWING.get(_kind(event), ""), "")) if _kind(event) else ""
-
-
-def _grows_on(last: Event, event: Event) -> bool:
-    kind = _kind(event)
-    same = kind == _kind(last) and event.data.get("index") == last.data.get("index")
-    return same and kind in GROWING
+        if len(self._pieces) > 1 and self._growing is not None:
+            last, key = self._events[-1], GROWING[self._growing[1]]
+            delta = {**last.data["delta"], key: "".join(self._pieces)}
+            self._events[-1] = Event(last.type, {**last.data, "delta": delta}, b"")
+        self._growing, self._pieces = None, []
 
 
 class Transcript:
@@ -76,10 +70,11 @@ class Transcript:
         self._digest = hashlib.sha256()
 
     def add(self, event: Event) -> None:
-        key = READ.get(_kind(event))
-        if key is None:
+        delta = event.data.get("delta") if event.type == "content_block_delta" else None
+        key = READ.get(delta.get("type", "")) if isinstance(delta, dict) else None
+        if delta is None or key is None:
             return
-        text = event.data["delta"].get(key, "")
+        text = delta.get(key, "")
         self.length += len(text.encode("utf-16-le")) // 2
         self._digest.update(text.encode())
 

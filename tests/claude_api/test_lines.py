@@ -102,12 +102,33 @@ def test_events_may_be_cut_at_every_offset(newline):
     assert feed(cut(data, 1)) == expected
 
 
+WHOLE_EVENTS = [
+    "event: ping\ndata: x\n\n",
+    "event: ping\ndata: x",
+    "event: ping\ndata: a\ndata: b\n\n",
+]
 PIECES = st.sampled_from(
-    ["\n", "\r", "\r\n", "data", "event", "id", "retry", ":", ": ", " ", "x", "é", "\u2028", "\n\n"]
+    WHOLE_EVENTS
+    + [
+        "\n",
+        "\r",
+        "\r\n",
+        "data",
+        "event",
+        "id",
+        "retry",
+        ":",
+        ": ",
+        " ",
+        "x",
+        "é",
+        "\u2028",
+        "\n\n",
+    ]
 )
 
 
-@given(st.lists(PIECES, max_size=40), st.integers(1, 7))
+@given(st.lists(PIECES, max_size=40), st.integers(1, 70))
 def test_events_are_those_of_httpx_sse(pieces, size):
     text = "".join(pieces)
     assert feed(cut(text.encode(), size)) == ask_httpx_sse(text)
