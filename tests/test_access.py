@@ -43,10 +43,15 @@ EXPECTED: dict[str, dict[str, dict[str, int]]] = {
     "batches:home_live": {"GET": READERS},
     "batches:batches": {"GET": READERS},
     "batches:batches_live": {"GET": READERS},
-    "batches:new": {"GET": MEMBERS},
+    "batches:new": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 422, "owner": 422}},
     "batches:uploads": {"POST": {**MEMBERS, "member": 422, "owner": 422}},
-    "batches:upload": {"GET": {**MEMBERS, "member": 204, "owner": 204}},
-    "batches:file": {"GET": READERS},
+    "batches:upload": {
+        "GET": MEMBERS,
+        "PUT": {**MEMBERS, "member": 422, "owner": 422},
+        "DELETE": {**MEMBERS, "member": 409, "owner": 409},
+    },
+    # The file of a batch that was sent stays as it is.
+    "batches:file": {"GET": READERS, "POST": {**MEMBERS, "member": 422, "owner": 422}},
     "batches:file_live": {"GET": READERS_204},
     "batches:file_problems": {"GET": READERS},
     "batches:recipe": {"GET": READERS},
@@ -61,14 +66,17 @@ EXPECTED: dict[str, dict[str, dict[str, int]]] = {
     "batches:activity": {"GET": READERS},
     "batches:export": {"GET": READERS},
     "batches:download": {"GET": READERS},
-    "batches:cancel": {"GET": MEMBERS},
-    "batches:rename": {"POST": {**MEMBERS, "member": 302, "owner": 302}},
-    "batches:delete": {"GET": MEMBERS},
+    "batches:cancel": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 302, "owner": 302}},
+    "batches:rename": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 302, "owner": 302}},
+    "batches:delete": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 422, "owner": 422}},
     "batches:reuse": {"POST": {**MEMBERS, "member": 302, "owner": 302}},
     "health": {"GET": EVERYBODY},
     "theme": {"POST": SIGNED_IN_IS_SENT_ON},
 }
-FORMS = {"theme": {"theme": "dark", "next": "/"}}
+FORMS = {
+    "batches:rename": {"name": "Themes+of+October"},
+    "theme": {"theme": "dark", "next": "/"},
+}
 # By name of the websocket route: its path, and the roles whose connection is accepted.
 EXPECTED_SOCKETS: dict[str, tuple[Callable[[Workspace], str], set[str]]] = {
     "live": (lambda workspace: live_path(workspace), {"viewer", "member", "owner"}),
