@@ -19,7 +19,7 @@ from claude_api import (
     SpendLimitReached,
 )
 from claude_api.retries import delay
-from workspaces.models import ApiKey, Workspace
+from workspaces.models import ApiKey, KeyCheck, Workspace
 
 LOOK_AGAIN_AT_REFUSED = timedelta(minutes=5)
 SHORTEST_PAUSE = timedelta(seconds=1)
@@ -27,7 +27,7 @@ ANOTHER_ACCOUNT = "It was sent with a key of another Anthropic workspace than th
 REFUSALS = KeyRefused | BillingRefused | PermissionRefused | SpendLimitReached
 
 
-def client_for(key: ApiKey) -> Client:
+def client_for(key: ApiKey | KeyCheck) -> Client:
     return Client(key.url, key.reveal(), version=settings.CLAUDE_API_VERSION)
 
 
@@ -37,7 +37,7 @@ def live_key(workspace: Workspace, api: str = "") -> ApiKey | None:
     return key if key and api in ("", key.api) and not why_unusable(key) else None
 
 
-def why_unusable(key: ApiKey) -> str:
+def why_unusable(key: ApiKey | KeyCheck) -> str:
     """What keeps a saved key from being used with any API; empty where nothing does."""
     if not key.url:
         return "SANDBOX_URL is not set: the workspace's key is for the sandbox. Start it to go on."

@@ -18,7 +18,9 @@ from django.db import DatabaseError, close_old_connections, connection
 from batches import (
     building,
     cancelling,
+    checking,
     collecting,
+    deleting,
     estimating,
     parsing,
     polling,
@@ -29,12 +31,13 @@ from batches import (
 from batches.models import Batch, Estimate, MessageBatch, Run, Upload, Worker
 from leases.clock import database_now
 from leases.renewing import LeaseLost
-from workspaces.models import ApiKey
+from workspaces.models import ApiKey, KeyCheck
 
 Stage = Callable[[datetime, Batch | None], bool]
 STAGES: tuple[Stage, ...] = (
     cancelling.step,
     polling.step,
+    checking.step,
     submitting.step,
     reconciling.step,
     collecting.step,
@@ -42,6 +45,7 @@ STAGES: tuple[Stage, ...] = (
     building.step,
     refreshing.step,
     estimating.step,
+    deleting.step,
 )
 SEEN_EVERY = 10.0
 logger = logging.getLogger(__name__)
@@ -100,7 +104,7 @@ def on_duty() -> Iterator[None]:
 
     A thread says it, so that no long step holds it up.
     """
-    for leased in (ApiKey, Upload, Run, MessageBatch, Estimate):
+    for leased in (ApiKey, KeyCheck, Upload, Run, MessageBatch, Estimate):
         leased.objects.free_abandoned(database_now())
     name: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid()}
     finished = threading.Event()

@@ -3,14 +3,14 @@
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.views.decorators.debug import sensitive_variables
 
 from leases.clock import database_now
 from workspaces import encryption
-from workspaces.models import ApiKey, Event, Workspace
+from workspaces.models import ApiKey, Event, KeyCheck, Workspace
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -42,24 +42,52 @@ def save_key(
     *,
     actor: "User | None" = None,
     at: datetime | None = None,
+    **known: Any,
 ) -> ApiKey:
-    """Save the key that the workspace works with from now on, and retire the one before."""
+    """Save the key that the workspace works with from now on, and retire the one before.
+
+    `known` are columns that the API has told already.
+    """
     secret = clean_key(text)
     at = at or database_now()
     with transaction.atomic():
-        # The lock lets two people who replace the key at once follow each other.
-        Workspace.objects.select_for_update().get(pk=workspace.pk)
-        workspace.api_keys.filter(retired_at=None).update(retired_at=at)
-        key = ApiKey.seal(workspace, api, secret, created_by=actor, created_at=at)
-        Event.objects.create(
-            workspace=workspace,
-            at=at,
-            actor=actor,
-            subject=f"key:{key.pk}",
-            verb="saved",
-            sentence=f"{key.get_api_display()} key ending {key.last4} saved.",
-        )
+        retire_key(workspace, at)
+        key = ApiKey.seal(workspace, api, secret, created_by=actor, created_at=at, **known)
+        record(key, "saved", actor, at)
     return key
+
+
+def remove_key(
+    workspace: Workspace, *, actor: "User | None" = None, at: datetime | None = None
+) -> bool:
+    """Leave the workspace without a key; False where there was none."""
+    at = at or database_now()
+    with transaction.atomic():
+        key = retire_key(workspace, at)
+        KeyCheck.objects.filter(workspace=workspace).delete()
+        if key is not None:
+            record(key, "removed", actor, at)
+    return key is not None
+
+
+def retire_key(workspace: Workspace, at: datetime) -> ApiKey | None:
+    """End the use of the live key, inside the transaction of what comes after it."""
+    # The lock lets two people who replace the key at once follow each other.
+    Workspace.objects.select_for_update().get(pk=workspace.pk)
+    key = workspace.live_key()
+    workspace.api_keys.filter(retired_at=None).update(retired_at=at)
+    return key
+
+
+def record(key: ApiKey, verb: str, actor: "User | None", at: datetime) -> None:
+    Event.objects.create(
+        workspace_id=key.workspace_id,
+        at=at,
+        actor=actor,
+        subject=f"key:{key.pk}",
+        verb=verb,
+        sentence=f"{key} {verb}.",
+    )
 
 
 @dataclass
@@ -78,8 +106,10 @@ def rotate_keys() -> Rotation:
     off anywhere, the next call goes on.
     """
     rotation = Rotation()
-    # A list, for a cursor left open while writing would fail on SQLite as soon as others write.
-    for key in list(ApiKey.objects.select_related("workspace").order_by("pk")):
+    # Lists, for a cursor left open while writing would fail on SQLite as soon as others write.
+    waiting = KeyCheck.objects.exclude(secret="").select_related("workspace")
+    keys: list[ApiKey | KeyCheck] = [*ApiKey.objects.select_related("workspace").order_by("pk")]
+    for key in [*keys, *waiting]:
         try:
             rotate(key, rotation)
         except encryption.SecretUnreadable as error:
@@ -89,14 +119,14 @@ def rotate_keys() -> Rotation:
 
 
 @sensitive_variables()
-def rotate(key: ApiKey, rotation: Rotation) -> None:
+def rotate(key: ApiKey | KeyCheck, rotation: Rotation) -> None:
     secret = key.reveal()
     if encryption.is_newest(key.secret):
         rotation.current += 1
         return
     token = encryption.seal(key.workspace_id, secret)
     # Only the token that was read is replaced: another rotation may have been first.
-    if ApiKey.objects.filter(pk=key.pk, secret=key.secret).update(secret=token):
+    if type(key).objects.filter(pk=key.pk, secret=key.secret).update(secret=token):
         rotation.rotated += 1
     else:
         rotation.current += 1

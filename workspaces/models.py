@@ -1,6 +1,6 @@
 """Who may see what: the workspace, its people, its key, and what happened in it."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -10,6 +10,8 @@ from django.db.models import Q
 from leases.clock import database_now
 from leases.models import Lease
 from workspaces import encryption
+
+SILENT_AFTER = timedelta(seconds=40)
 
 
 class Workspace(models.Model):
@@ -45,20 +47,46 @@ class Membership(models.Model):
         return f"{self.user} in {self.workspace}: {self.role}"
 
 
-class ApiKey(Lease):
-    """A workspace's key for one API. Its lease is held while its message batches are listed."""
-
-    SPEND_LIMIT = "spend_limit"
+class SealedKey(models.Model):
+    """A key for one API as it is stored: encrypted and bound to its workspace."""
 
     class Api(models.TextChoices):
         CLAUDE = "claude", "Claude API"
         SANDBOX = "sandbox", "Sandbox"
 
-    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="api_keys")
     api = models.CharField(max_length=10, choices=Api.choices, editable=False)
-    anthropic_workspace = models.CharField(max_length=100, blank=True, default="")
     secret = models.TextField(editable=False)
     last4 = models.CharField(max_length=4, editable=False)
+    workspace_id: int
+
+    class Meta:
+        abstract = True
+
+    def reveal(self) -> str:
+        """The secret in clear: for the client alone, never for a page, a log or an error."""
+        return encryption.unseal(self.workspace_id, self.secret)
+
+    def why_unreadable(self) -> str:
+        """The sentence where the secret cannot be opened any more; empty where it can."""
+        try:
+            self.reveal()
+        except encryption.SecretUnreadable as error:
+            return str(error)
+        return ""
+
+    @property
+    def url(self) -> str:
+        url = settings.SANDBOX_URL if self.api == self.Api.SANDBOX else settings.CLAUDE_API_URL
+        return str(url)
+
+
+class ApiKey(SealedKey, Lease):
+    """A workspace's key for one API. Its lease is held while its message batches are listed."""
+
+    SPEND_LIMIT = "spend_limit"
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="api_keys")
+    anthropic_workspace = models.CharField(max_length=100, blank=True, default="")
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
     )
@@ -95,18 +123,6 @@ class ApiKey(Lease):
             **fields,
         )
 
-    def reveal(self) -> str:
-        """The secret in clear: for the client alone, never for a page, a log or an error."""
-        return encryption.unseal(self.workspace_id, self.secret)
-
-    def why_unreadable(self) -> str:
-        """The sentence where the secret cannot be opened any more; empty where it can."""
-        try:
-            self.reveal()
-        except encryption.SecretUnreadable as error:
-            return str(error)
-        return ""
-
     def account(self) -> str:
         """Whose listing this key sees: the Anthropic workspace, or ours until it is known."""
         return self.anthropic_workspace or f"workspace:{self.workspace_id}"
@@ -115,11 +131,6 @@ class ApiKey(Lease):
         """Whether this key's listing shows the batches of `account`, as far as both are known."""
         known = self.anthropic_workspace
         return not known or account in ("", known) or account.startswith("workspace:")
-
-    @property
-    def url(self) -> str:
-        url = settings.SANDBOX_URL if self.api == self.Api.SANDBOX else settings.CLAUDE_API_URL
-        return str(url)
 
     @property
     def spend_limited(self) -> bool:
@@ -133,6 +144,53 @@ class ApiKey(Lease):
         type(self).objects.filter(pk=self.pk).update(
             refused="", refused_type="", paused_until=None, crashes=0
         )
+
+
+class KeyCheck(SealedKey, Lease):
+    """One look whether a key works: at the live one, or at one that is to replace it.
+
+    The worker does it. The secret of a new key is here until that is known, and no longer.
+    """
+
+    class State(models.TextChoices):
+        CHECKING = "checking", "Checking"
+        WORKS = "works", "Works"
+        REFUSED = "refused", "Refused"
+        UNREACHABLE = "unreachable", "Unreachable"
+        # It works, and is of an account where what is still open cannot be reached.
+        ELSEWHERE = "elsewhere", "Elsewhere"
+
+    workspace = models.OneToOneField(Workspace, models.CASCADE, related_name="key_check")
+    is_new = models.BooleanField()
+    state = models.CharField(max_length=11, choices=State.choices, default=State.CHECKING)
+    asked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    asked_at = models.DateTimeField(default=database_now)
+    # Until then an API that cannot be reached is asked again.
+    until = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, blank=True)
+    # What the API, or the way to it, has against the key.
+    sentence = models.TextField(blank=True, default="")
+    # None where the key may not list them.
+    model_count = models.PositiveIntegerField(null=True, blank=True)
+    anthropic_workspace = models.CharField(max_length=100, blank=True, default="")
+    open_elsewhere = models.PositiveIntegerField(default=0)
+
+    class Meta(Lease.Meta):
+        pass
+
+    def __str__(self) -> str:
+        return f"check of a key of {self.workspace}: {self.state}"
+
+    def finish(self, state: str, at: datetime, **changes: Any) -> bool:
+        """Say what came of it; the secret stays only where a person still has to decide."""
+        if state != self.State.ELSEWHERE:
+            changes["secret"] = ""
+        return self.release(None, state=state, finished_at=at, **changes)
+
+    def is_waiting_for_a_worker(self, at: datetime) -> bool:
+        return not self.fence and self.asked_at < at - SILENT_AFTER
 
 
 class Event(models.Model):
