@@ -21,6 +21,7 @@ from batches import (
     checking,
     collecting,
     deleting,
+    deleting,
     estimating,
     parsing,
     polling,
@@ -45,6 +46,7 @@ STAGES: tuple[Stage, ...] = (
     building.step,
     refreshing.step,
     estimating.step,
+    deleting.step,
     deleting.step,
 )
 SEEN_EVERY = 10.0

@@ -82,6 +82,12 @@ class Batch(models.Model):
             # for the list, newest first, whole and by state
             models.Index(fields=["workspace", "-id"], name="batch_newest"),
             models.Index(fields=["workspace", "state", "-id"], name="batch_state_newest"),
+            # for the worker that removes what was deleted
+            models.Index(
+                fields=["deleting_at"],
+                condition=Q(deleting_at__isnull=False),
+                name="batch_deleting",
+            ),
         ]
 
     def __str__(self) -> str:
