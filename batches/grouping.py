@@ -3,8 +3,10 @@
 The groups add up to `Batch.problem_count`.
 """
 
+import re
 from collections.abc import Iterator
 from heapq import merge
+from itertools import islice
 from typing import NamedTuple
 
 from batches import archive
@@ -14,6 +16,7 @@ from batches.models.batch import superseded
 from batches.reading import Filter, first_from
 from batches.words import count
 
+NAMED_ROW = re.compile(r"^(?:Row|Line) [\d,]+(?=[,:])")
 SHOWN = 5  # rows that were left out, with their reasons
 
 
@@ -25,23 +28,23 @@ class Advice(NamedTuple):
 
 
 AGAIN = Advice("Safe to send again; not billed.")
-WRONG = "These requests are wrong as they are; sending them again unchanged will fail again."
+WRONG = "The request is wrong as it is; sending it again unchanged will fail again."
 UNKNOWN_ERROR = Advice("The API's own message says why. Not billed.")
 ERRORS = {
     "invalid_request_error": Advice(WRONG, mend=True),
     "request_too_large": Advice(
-        "These requests are larger than the API takes. Shorten the rows or the prompt.", mend=True
+        "The request is larger than the API takes. Shorten the row or the prompt.", mend=True
     ),
     "not_found_error": Advice(
-        "The API does not know the model, or something else that these requests name.", mend=True
+        "The API does not know the model, or something else that the request names.", mend=True
     ),
     "authentication_error": Advice(
-        "The API refused the key while it worked on these. Not billed. An owner should look at "
-        "the API key before they are sent again."
+        "The API refused the key while it worked on this. Not billed. An owner should look at the "
+        "API key before it is sent again."
     ),
     "permission_error": Advice(
-        "The workspace's key may not do what these requests ask for. Not billed. An owner should "
-        "look at the API key, or the recipe asks for another model.",
+        "The workspace's key may not do what the request asks for. Not billed. An owner should "
+        "look at the API key, or the recipe should name another model.",
         mend=True,
     ),
     "billing_error": Advice(
@@ -58,7 +61,7 @@ LOOKS = {
         "Answered and billed, but incomplete. Raise max tokens in the recipe.", mend=True
     ),
     "refusal": Advice(
-        "Claude declined to answer. Look at what these rows ask for.",
+        "Claude declined to answer. Look at what the row asks for.",
         mend=True,
     ),
     "pause_turn": Advice(
@@ -66,18 +69,18 @@ LOOKS = {
     ),
     "model_context_window_exceeded": Advice(
         "Cut off where the model's context was full. Answered in part and billed. Shorten the "
-        "rows, or choose a model with a larger context.",
+        "row, or choose a model with a larger context.",
         mend=True,
     ),
     UNFIT: Advice("Answered and billed, but not in the output format of the recipe.", mend=True),
 }
-UNKNOWN_LOOK = Advice("Answered, but ended in a way that is new to Sluice. Look at the answers.")
+UNKNOWN_LOOK = Advice("Answered, but ended in a way that is new to Sluice. Look at the answer.")
+LATER_TYPE = Advice("A kind of result that is new to Sluice. Look at it as the API sent it.")
 TYPES = {
     "expired": Advice("Not answered within 24 hours. Safe to send again; not billed."),
-    "canceled": Advice("Canceled before they were answered. Not billed."),
+    "canceled": Advice("Canceled before it was answered. Not billed."),
     "missing": Advice(
-        "The API's results had no answer for these, and the API no longer has them. They may "
-        "have been billed."
+        "The API's results had no answer, and the API no longer has it. It may have been billed."
     ),
 }
 TITLES = {
@@ -109,7 +112,9 @@ def advise(kind: str, concern: str | None) -> Advice | None:
     """What to do about one answer; None where it is as it should be."""
     if kind == Result.Type.SUCCEEDED:
         return LOOKS.get(concern, UNKNOWN_LOOK) if concern else None
-    return TYPES.get(kind) or ERRORS.get(concern or "", UNKNOWN_ERROR)
+    if kind != Result.Type.ERRORED:
+        return TYPES.get(kind, LATER_TYPE)
+    return ERRORS.get(concern or "", UNKNOWN_ERROR)
 
 
 def group_problems(batch: Batch) -> list[Group]:
@@ -137,7 +142,12 @@ def first_left_out(batch: Batch) -> list[Example]:
     run = batch.runs.exclude(left_out_fence=None).order_by("-pk").first()
     of_recipe = archive.iterate_left_out(run.pk, run.left_out_fence) if run else iter(())
     found = merge(of_file, ((row.number, row.reason) for row in of_recipe))
-    return [Example(number, "", reason) for (number, reason), _ in zip(found, range(SHOWN))]
+    return [Example(number, "", without_row(reason)) for number, reason in islice(found, SHOWN)]
+
+
+def without_row(reason: str) -> str:
+    """A reason without the row that it begins with, for where that is said already."""
+    return NAMED_ROW.sub("", reason)
 
 
 def not_sent(batch: Batch) -> Iterator[Group]:
@@ -162,7 +172,7 @@ def name_parts(parts: list[MessageBatch]) -> str:
 
 def first_unsent(part: MessageBatch) -> list[Example]:
     requests = Request.objects.of(part.pk).order_by("pk")[:1]
-    return [Example(request.row, request.own_id, "Not sent.") for request in requests]
+    return [Example(request.row, request.own_id, "") for request in requests]
 
 
 def errored(batch: Batch) -> Iterator[Group]:
@@ -170,9 +180,8 @@ def errored(batch: Batch) -> Iterator[Group]:
         if kind == Result.Type.SUCCEEDED:
             continue
         for concern, number in most_first(concerns):
-            title = f"Errored: {concern}" if kind == Result.Type.ERRORED else kind
-            chosen = Filter(error=concern)
-            advice = ERRORS.get(concern, UNKNOWN_ERROR)
+            title = f"Errored: {concern}" if kind == Result.Type.ERRORED else f"Ended as {kind}"
+            chosen, advice = Filter(error=concern), advise(kind, concern) or UNKNOWN_ERROR
             yield Group(title, number, advice, find_example(batch, chosen), chosen)
 
 

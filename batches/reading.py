@@ -66,8 +66,10 @@ class Filter(NamedTuple):
             return [answers.filter(type=Result.Type.SUCCEEDED, stop_reason=self.stop)]
         if self.stop or self.error:
             return [answers.filter(concern=self.error or self.stop)]
-        # A type that is newer than this program is a concern itself.
-        types = [self.type] if self.type else dict.fromkeys([*Result.Type.values, *batch.concerns])
+        # A type that is newer than this program is a concern itself, and counts as errored.
+        later = [kind for kind in batch.concerns if kind not in Result.Type.values]
+        types = [self.type] if self.type else Result.Type.values
+        types += later if self.type in ("", Result.Type.ERRORED) else []
         return [answers.filter(type=kind) for kind in types]
 
 

@@ -16,8 +16,9 @@ from claude_api import Answer, UnreadableLine, read_answer
 
 SECONDS = 2.0
 LONGEST = 200  # characters that are looked for
-# Characters that stand in JSON as themselves, or as an escape with \u.
-_ASCII = re.compile(r"[!#-.0-\[\]-~]+")
+# Characters that stand in JSON as themselves, or as an escape with \u: ASCII, and what the
+# scripts of China, Japan and Korea have, which know no upper and lower case.
+_PLAIN = re.compile(r"[!#-.0-\[\]-~\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]+")
 # The only others that are an ASCII letter in lower case: the Kelvin sign and the dotted I.
 _UNSURE = (rb"\u", "\u212a".encode(), "\u0130".encode())
 
@@ -36,7 +37,7 @@ class Needle:
 
     def __init__(self, text: str) -> None:
         self.text = fold(text[:LONGEST])
-        probes = (run for word in self.text.split(" ") for run in _ASCII.findall(word))
+        probes = (run for word in self.text.split(" ") for run in _PLAIN.findall(word))
         self._probe = max(probes, key=len, default="").encode()
 
     def may_be_in(self, line: bytes) -> bool:
@@ -64,17 +65,18 @@ def search(
     """Look from a row on, and at one row at least."""
     needle, until = Needle(text), time.monotonic() + seconds
     found: list[int] = []
-    last, more = start, False
+    first = last = 0
+    more = False
     with Haystack(batch) as haystack:
         for place in iterate_places(batch, chosen, start):
-            if len(found) == size or (last > start and time.monotonic() > until):
+            if len(found) == size or (last and time.monotonic() > until):
                 more = True
                 break
-            last = place.row
+            first, last = first or place.row, place.row
             if needle.is_in(place.own_id) or haystack.holds(place, needle):
                 found.append(place.request)
     results = Result.objects.select_related("request").filter(pk__in=found).order_by("row")
-    return Found(list(results), start, last, last + 1 if more else None)
+    return Found(list(results), first, last, last + 1 if more else None)
 
 
 class Haystack(ResultFiles):

@@ -78,12 +78,17 @@ function closeDrawer() {
   return true;
 }
 
+// A link that is opened in a tab of its own is the browser's.
+document.addEventListener("click", (event) => {
+  if ((event.ctrlKey || event.metaKey || event.shiftKey) && event.target.closest("a[hx-get]")) event.stopPropagation();
+}, true);
+
 document.body.addEventListener("htmx:beforeRequest", (event) => {
   const { target, elt } = event.detail;
   if (target === drawer && drawer) {
     if (!wide.matches && elt.href) { event.preventDefault(); location.href = elt.href; return; }
     if (drawer.hidden) drawer.dataset.back = location.pathname + location.search;
-    if (elt.closest("table")) opener = elt;
+    opener = elt.closest("table") ? elt : $$("tr[data-row] a").find((link) => link.pathname === elt.pathname);
   }
 });
 

@@ -6,7 +6,7 @@ from django.views.decorators.http import require_safe
 
 from batches.grouping import advise
 from batches.json_text import indent
-from batches.models import Batch
+from batches.models import Batch, Result
 from batches.opening import Opened, neighbours, open_row
 from batches.reading import LAST_ROW, Filter
 from batches.views.answer_links import query_without, with_query
@@ -28,6 +28,7 @@ def result(request: HttpRequest, slug: str, batch: int, row: int) -> HttpRespons
         "workspace": found.workspace,
         "opened": opened,
         "blocks": opened.blocks(),
+        "unknown": indent(opened.outcome.line) if is_of_a_later_type(opened) else "",
         "plain": "plain" in request.GET,
         "advice": find_advice(opened),
         "sent": indent(opened.sent()),
@@ -38,6 +39,12 @@ def result(request: HttpRequest, slug: str, batch: int, row: int) -> HttpRespons
     # Htmx asks for the drawer only: where it goes through the history it wants the page.
     in_drawer = request.htmx and request.htmx.target == "drawer"  # type: ignore[attr-defined]
     return render(request, f"batches/{'result_row' if in_drawer else 'result'}.html", context)
+
+
+def is_of_a_later_type(opened: Opened) -> bool:
+    """Than this program: what came is all that can be shown of it."""
+    answered = opened.outcome.answer is not None
+    return answered and opened.outcome.type not in Result.Type.values
 
 
 def find_advice(opened: Opened) -> Any:
