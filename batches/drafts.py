@@ -37,6 +37,12 @@ def last_sound(batch: Batch) -> Recipe | None:
     return recipe if recipe and not check(recipe, columns_of(batch.upload)) else None
 
 
+def as_saved(batch: Batch, recipe: Recipe) -> Recipe:
+    """The same recipe with the keys of its objects in the order in which they are sent."""
+    saved = msgspec.convert(batch.recipe, Recipe) if batch.recipe else None
+    return saved if saved is not None and saved == recipe else recipe
+
+
 def keep(batch: Batch, form: RecipeForm, at: datetime) -> bool:
     """Save all that was typed; False where the Batch is no draft any more.
 
@@ -49,4 +55,7 @@ def keep(batch: Batch, form: RecipeForm, at: datetime) -> bool:
         batch.recipe, batch.typed = {}, {"fields": form.typed, "recipe": sound}
     batch.saved_at = at
     kept = {"recipe": batch.recipe, "typed": batch.typed, "saved_at": at}
-    return bool(Batch.objects.filter(pk=batch.pk, state=Batch.State.DRAFT).update(**kept))
+    saved = Batch.objects.filter(pk=batch.pk, state=Batch.State.DRAFT).update(**kept)
+    # PostgreSQL keeps the keys of objects in an order of its own, and that one is sent.
+    batch.refresh_from_db(fields=["recipe", "typed"])
+    return bool(saved)

@@ -54,8 +54,12 @@ EXPECTED: dict[str, dict[str, dict[str, int]]] = {
     "batches:file": {"GET": READERS, "POST": {**MEMBERS, "member": 422, "owner": 422}},
     "batches:file_live": {"GET": READERS_204},
     "batches:file_problems": {"GET": READERS},
-    "batches:recipe": {"GET": READERS},
-    "batches:preview": {"GET": READERS},
+    "batches:recipe": {"GET": READERS, "POST": MEMBERS},
+    # Opened by itself it leads to the page that it is a part of.
+    "batches:preview": {
+        "GET": {**READERS, "viewer": 302, "member": 302, "owner": 302},
+        "POST": {**MEMBERS, "member": 302, "owner": 302},
+    },
     "batches:review": {"GET": READERS},
     "batches:review_live": {"GET": READERS_204},
     "batches:overview": {"GET": READERS},

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from batches.drafting import LABELS, OTHER, RecipeForm
-from batches.drafts import last_sound
+from batches.drafts import as_saved, last_sound
 from batches.limits import EFFORTS, THINKING, Limits
 from batches.models import Batch
 from batches.own_ids import count_own_ids
@@ -115,7 +115,7 @@ def _recipe_to_show(batch: Batch, form: RecipeForm) -> tuple[Recipe | None, str]
     if form.says_nothing_of_a_row:
         return None, NO_COLUMN
     if not form.begun:  # at most the model is not chosen yet
-        return form.recipe, ""
+        return as_saved(batch, form.recipe), ""
     recipe = last_sound(batch)
     if recipe is None:
         return None, UNSOUND
