@@ -107,25 +107,8 @@ WHOLE_EVENTS = [
     "event: ping\ndata: x",
     "event: ping\ndata: a\ndata: b\n\n",
 ]
-PIECES = st.sampled_from(
-    WHOLE_EVENTS
-    + [
-        "\n",
-        "\r",
-        "\r\n",
-        "data",
-        "event",
-        "id",
-        "retry",
-        ":",
-        ": ",
-        " ",
-        "x",
-        "é",
-        "\u2028",
-        "\n\n",
-    ]
-)
+PARTS = ["\n", "\r", "\r\n", "data", "event", "id", "retry", ":", ": ", " ", "x", "é", "\u2028"]
+PIECES = st.sampled_from([*WHOLE_EVENTS, *PARTS, "\n\n"])
 
 
 @given(st.lists(PIECES, max_size=40), st.integers(1, 70))
