@@ -106,7 +106,9 @@ class Bar(msgspec.Struct, frozen=True):
         found = {}
         if self.span is not None:
             found["low"] = self.place(self.span.low)
-            found["likely"] = self.place(self.span.high - self.span.low)
+            # A narrow range is still to be seen.
+            narrowest = self.scale / 100
+            found["likely"] = self.place(max(self.span.high - self.span.low, narrowest))
             found["most"] = self.place(self.span.most)
         if self.actual is not None:
             found["actual"] = self.place(self.actual)

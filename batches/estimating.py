@@ -22,8 +22,9 @@ from batches.calling import (
     remember_refusal,
     why_no_key,
 )
+from batches.drafts import limits_of
 from batches.findings import Finder, Findings
-from batches.limits import Limits, ReadyRenderer
+from batches.limits import ReadyRenderer
 from batches.models import Batch, Estimate, Upload
 from batches.problems import Problem
 from batches.recipe import Recipe, Rendered, Renderer, check, digest
@@ -102,7 +103,7 @@ def recipe_problems(batch: Batch) -> list[str]:
         recipe,
         upload.columns,
         api_version=settings.CLAUDE_API_VERSION,
-        most_tokens=limits_of(batch).most_tokens(recipe.model),
+        most_tokens=limits_of(batch.workspace).most_tokens(recipe.model),
     )
     return [problem.sentence() for problem in problems]
 
@@ -115,15 +116,10 @@ def read_recipe(batch: Batch) -> Recipe | None:
         return None
 
 
-def limits_of(batch: Batch) -> Limits:
-    key = batch.workspace.live_key()
-    return Limits(key.models if key else [])
-
-
 def renderer(batch: Batch) -> Renderer | ReadyRenderer:
     recipe = read_recipe(batch)
     if recipe is None or batch.upload is None:
-        return ReadyRenderer(limits_of(batch))
+        return ReadyRenderer(limits_of(batch.workspace))
     return Renderer(recipe, batch.upload.columns)
 
 

@@ -16,7 +16,7 @@ from batches.pricing import IN_THE_US, MILLION, SMALLEST, Prices, Rates, prices_
 from batches.recipe import digest
 
 # Of max_tokens, where nobody knows how long the answers are.
-SHORT, LONG = 0.1, 0.5
+SHORT, LONG = 0.02, 0.5
 # Around the mean of the answers that there are.
 GIVE_OR_TAKE = 0.15
 LOOKED_BACK = 20

@@ -113,11 +113,14 @@ def one_at_a_time(workspace: Workspace) -> Iterator[None]:
         yield
 
 
-def same_batch(upload: Upload, recipe: dict[str, object]) -> Batch | None:
+def same_batch(
+    upload: Upload, recipe: dict[str, object], besides: Batch | None = None
+) -> Batch | None:
     """A Batch of the workspace that sends these bytes with this recipe and has not ended."""
     running = (
         Batch.objects.filter(workspace_id=upload.workspace_id, upload__sha256=upload.sha256)
         .exclude(state__in=[Batch.State.DRAFT, Batch.State.ENDED, Batch.State.REFUSED])
+        .exclude(pk=besides.pk if besides else 0)
         .order_by("-pk")
     )
     wanted = digest(recipe)
@@ -170,8 +173,10 @@ def start(
     *,
     token: str = "first",
     actor: "User | None" = None,
+    estimate: dict[str, Any] | None = None,
+    sentence: str = "A run was started.",
 ) -> Run:
-    """One press of the button: freeze the recipe and queue the Run."""
+    """One press of the button: freeze the recipe and what it may cost, and queue the Run."""
     upload = batch.upload
     with transaction.atomic():
         run = Run.objects.create(
@@ -181,11 +186,12 @@ def start(
             selection=msgspec.to_builtins(selection),
             requested_by=actor,
             requested_at=at,
+            estimate=estimate,
             state=Run.State.QUEUED,
             due_at=at,
         )
         Batch.objects.filter(pk=batch.pk).update(rows=upload.rows if upload else 0)
-        batch.record("run", "A run was started.", actor=actor, at=at, run=run.pk)
+        batch.record("run", sentence, actor=actor, at=at, run=run.pk)
         batch.recount()
     batch.refresh_from_db()
     return run

@@ -60,7 +60,11 @@ EXPECTED: dict[str, dict[str, dict[str, int]]] = {
         "GET": {**READERS, "viewer": 302, "member": 302, "owner": 302},
         "POST": {**MEMBERS, "member": 302, "owner": 302},
     },
-    "batches:review": {"GET": READERS},
+    # All of its rows are sent: there is nothing to review.
+    "batches:review": {
+        "GET": {**READERS, "viewer": 302, "member": 302, "owner": 302},
+        "POST": {**MEMBERS, "member": 302, "owner": 302},
+    },
     "batches:review_live": {"GET": READERS_204},
     "batches:overview": {"GET": READERS},
     "batches:overview_live": {"GET": READERS},

@@ -23,6 +23,14 @@ def at_most(amount: Decimal | None) -> str:
     return UNKNOWN if amount is None else costing.at_most(Decimal(amount))
 
 
+@register.filter
+def millions(number: float | None) -> str:
+    """4.1 M, 412,000: so many tokens."""
+    if number is None:
+        return UNKNOWN
+    return f"{number / 1e6:,.1f} M" if number >= 999_950 else f"{number:,.0f}"
+
+
 @register.inclusion_tag("batches/estimate.html")
 def estimate_bar(batch: Batch) -> dict[str, Any]:
     """Estimate against actual of a Batch that was sent; nothing where nothing is known."""

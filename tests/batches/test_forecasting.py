@@ -37,8 +37,8 @@ def test_it_works():
         "9,997 × up to 412 in × $0.50/M = $2.06",
         "9,997 × up to 300 out × $2.50/M = $7.50",
     ]
-    # Without answers to go by: a tenth to a half of max_tokens.
-    assert found.span.low == Decimal("2.059382") + Decimal("0.749775")
+    # Without answers to go by: a fiftieth to a half of max_tokens.
+    assert found.span.low == Decimal("2.059382") + Decimal("0.149955")
     assert found.span.high == Decimal("2.059382") + Decimal("3.748875")
 
 
@@ -95,7 +95,7 @@ def test_a_cache_is_written_at_most_and_read_at_best():
     span = forecast(whole, 9_997).span
     # $1.00/M written for an hour, $0.05/M read.
     assert span.most == Decimal("4.118764") + Decimal("7.49775")
-    assert span.low == Decimal("0.2059382") + Decimal("0.749775")
+    assert span.low == Decimal("0.2059382") + Decimal("0.149955")
 
 
 def test_answers_from_the_us_alone_cost_a_tenth_more():
