@@ -196,7 +196,8 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
-    "whitenoise.runserver_nostatic",
+    # Before what has a `runserver`, which is ours.
+    "serving",
     "django.contrib.staticfiles",
     "allauth",
     "allauth.account",
@@ -207,7 +208,6 @@ INSTALLED_APPS = [
     "workspaces",
     "batches",
     "streaming",
-    "serving",
 ]
 
 MIDDLEWARE = [
@@ -279,6 +279,7 @@ SECURE_SSL_REDIRECT = HTTPS
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_NAME = "__Host-sessionid" if HTTPS else "sessionid"
+CSRF_FAILURE_VIEW = "serving.errors.form_too_old"
 CSRF_COOKIE_NAME = "__Host-csrftoken" if HTTPS else "csrftoken"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
@@ -323,6 +324,13 @@ LOGGING = {
         "httpcore": {"level": "WARNING"},
     },
 }
+
+# What the server takes in one request, in bytes: a file in a form, or a piece of a larger one, of
+# 8 MB each. Of what a view reads whole, that piece is the largest.
+REQUEST_BODY_LIMIT = 16 * 2**20
+DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 2**20
+FILE_UPLOAD_TEMP_DIR = DATA_DIR / "tmp"
+FILE_UPLOAD_TEMP_DIR.mkdir(mode=0o700, exist_ok=True)
 
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"

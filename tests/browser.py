@@ -42,10 +42,9 @@ def web(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
     directory = tmp_path_factory.mktemp("web")
     data, log = directory / "data", directory / "log"
     data.mkdir()
-    # A free port is taken by the endpoint, which `-p 0` would read as no port at all.
-    command = [sys.executable, "-m", "daphne", "-e", "tcp:0:interface=127.0.0.1"]
+    command = [sys.executable, "manage.py", "serve", "--port", "0"]
     environment = {**os.environ, "SLUICE_DATA_DIR": str(data)}
-    with running(*command, "config.asgi:application", log=log, environment=environment) as process:
+    with running(*command, log=log, environment=environment) as process:
         yield Site(f"http://{wait_for_line(process, log, LISTENING)[1]}", data)
         assert process.poll() is None, f"the web server died:\n{log.read_text()}"
 

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,11 @@ READY = re.compile(r"sandbox ready on (http://\S+)")
 
 @contextmanager
 def running(
-    *command: str, log: Path, environment: Mapping[str, str] | None = None, cwd: Path = ROOT
+    *command: str,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path = ROOT,
+    pass_fds: Sequence[int] = (),
 ) -> Iterator[subprocess.Popen]:
     """A program whose output goes to `log`; ended politely, then not.
 
@@ -42,6 +46,7 @@ def running(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            pass_fds=pass_fds,
         )
         try:
             yield process
