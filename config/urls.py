@@ -2,6 +2,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from serving.health import health
+from serving.keys import keys
 from serving.theme import theme
 
 urlpatterns = [
@@ -11,5 +12,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("health", health, name="health"),
     path("theme/", theme, name="theme"),
+    path("keys/", keys, name="keys"),
 ]
 handler500 = "serving.errors.server_error"

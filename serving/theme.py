@@ -10,12 +10,10 @@ YEAR = 365 * 24 * 3600
 @require_POST
 def theme(request: HttpRequest) -> HttpResponse:
     """Keep the choice in a cookie, so that the server writes it and nothing flashes."""
-    choice, back = request.POST.get("theme", ""), request.POST.get("next", "/")
+    choice = request.POST.get("theme", "")
     if choice not in CHOICES:
         return HttpResponseBadRequest("theme is one of system, light, dark")
-    if not url_has_allowed_host_and_scheme(back, {request.get_host()}):
-        back = "/"
-    response = redirect(back)
+    response = redirect(find_way_back(request))
     if choice == "system":
         response.delete_cookie("theme", samesite="Lax")
     else:
@@ -23,3 +21,15 @@ def theme(request: HttpRequest) -> HttpResponse:
             "theme", choice, YEAR, secure=request.is_secure(), httponly=True, samesite="Lax"
         )
     return response
+
+
+def read_theme(request: HttpRequest) -> str:
+    """Light or dark; empty where the system says."""
+    choice = request.COOKIES.get("theme", "")
+    return choice if choice in CHOICES[1:] else ""
+
+
+def find_way_back(request: HttpRequest) -> str:
+    """The page where the form stood."""
+    back = request.POST.get("next", "/")
+    return back if url_has_allowed_host_and_scheme(back, {request.get_host()}) else "/"

@@ -28,6 +28,7 @@ SIGN_IN = 302
 READERS = dict(zip(ROLES, (SIGN_IN, 404, 404, 200, 200, 200), strict=True))
 READERS_204 = {**READERS, "viewer": 204, "member": 204, "owner": 204}
 MEMBERS = {**READERS, "viewer": 403}
+OWNERS = {**MEMBERS, "member": 403}
 EVERYBODY = dict.fromkeys(ROLES, 200)
 SIGNED_IN_IS_SENT_ON = dict.fromkeys(ROLES, 302)
 
@@ -36,9 +37,15 @@ EXPECTED: dict[str, dict[str, dict[str, int]]] = {
     "workspaces:enter": {"GET": SIGNED_IN_IS_SENT_ON},
     # With one workspace there is nothing to choose; without any, the page says so.
     "workspaces:index": {"GET": {**SIGNED_IN_IS_SENT_ON, "removed": 200}},
-    "workspaces:settings": {"GET": READERS},
-    "workspaces:key": {"GET": READERS},
+    "workspaces:settings": {"GET": READERS, "POST": {**OWNERS, "owner": 422}},
+    "workspaces:key": {"GET": READERS, "POST": {**OWNERS, "owner": 302}},
+    "workspaces:key_live": {"GET": READERS},
+    "workspaces:key_replace": {"GET": OWNERS, "POST": {**OWNERS, "owner": 422}},
+    "workspaces:key_remove": {"GET": OWNERS, "POST": {**OWNERS, "owner": 302}},
     "workspaces:members": {"GET": READERS},
+    # The first member is the only owner, who stays one and cannot leave.
+    "workspaces:member": {"GET": OWNERS, "POST": {**OWNERS, "owner": 422}},
+    "workspaces:member_remove": {"GET": OWNERS, "POST": {**OWNERS, "owner": 422}},
     "batches:home": {"GET": READERS},
     "batches:home_live": {"GET": READERS},
     "batches:batches": {"GET": READERS},
@@ -80,8 +87,10 @@ EXPECTED: dict[str, dict[str, dict[str, int]]] = {
     "batches:reuse": {"POST": {**MEMBERS, "member": 302, "owner": 302}},
     "health": {"GET": EVERYBODY},
     "theme": {"POST": SIGNED_IN_IS_SENT_ON},
+    "keys": {"POST": SIGNED_IN_IS_SENT_ON},
 }
 FORMS = {
+    "keys": {"keys": "off"},
     "batches:rename": {"name": "Themes+of+October"},
     "theme": {"theme": "dark", "next": "/"},
 }
@@ -95,6 +104,7 @@ OBJECTS: dict[str, Callable[[Workspace], Any]] = {
     "batch": lambda workspace: an_answered_batch(workspace).pk,
     "upload": lambda workspace: make_upload(workspace, ["one"]).pk,
     "row": lambda workspace: FIRST_ROW,
+    "member": lambda workspace: workspace.memberships.order_by("pk")[0].pk,
 }
 FIRST_ROW = 2
 

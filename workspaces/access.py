@@ -63,12 +63,17 @@ def require(request: HttpRequest, slug: str, role: str, *, at: datetime | None =
 
 
 def refusal(workspace: Workspace, role: str) -> str:
-    owners = workspace.memberships.filter(role=Membership.Role.OWNER, user__is_active=True)
-    users = [owner.user for owner in owners.select_related("user").order_by("pk")[:3]]
-    names = ", ".join(user.get_username() for user in users)
+    names = owner_names(workspace)
     if role == Membership.Role.OWNER:
         return f"Only owners of {workspace.name} can change this: {names}."
     return f"You can read in {workspace.name} but not change it. Ask an owner: {names}."
+
+
+def owner_names(workspace: Workspace) -> str:
+    """Whom to ask: Mei, Jon."""
+    owners = workspace.memberships.filter(role=Membership.Role.OWNER, user__is_active=True)
+    users = [owner.user for owner in owners.select_related("user").order_by("pk")[:3]]
+    return ", ".join(user.get_username() for user in users)
 
 
 async def may_follow(user: "User | AnonymousUser", slug: str) -> Workspace | None:

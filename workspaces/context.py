@@ -5,10 +5,11 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 
-from workspaces.access import may
+from workspaces.access import may, memberships_of
 from workspaces.models import ApiKey, Membership
 
 THEMES = ("light", "dark")
+MOST = 20  # workspaces in the menu; the page of all of them has the rest
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
@@ -18,6 +19,8 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         "theme": theme if theme in THEMES else "",
         "keys_off": request.COOKIES.get("keys") == "off",
         "membership": membership,
+        # Asked for by the pages that have a frame, and not by what is put into them.
+        "memberships_here": lambda: list(memberships_of(request.user)[:MOST]),
         "may_run": membership is not None and may(membership, Membership.Role.MEMBER),
         "is_owner": membership is not None and may(membership, Membership.Role.OWNER),
         "sandboxed": membership is not None and uses_sandbox(membership.workspace_id),

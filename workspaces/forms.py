@@ -1,8 +1,13 @@
 from typing import Any
 
 from allauth.account.forms import LoginForm
+from django import forms
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+
+from workspaces.keys import KeyMalformed, clean_key
+from workspaces.models import Membership
 
 DEMO = "demo"
 
@@ -23,3 +28,27 @@ class SignInForm(LoginForm):
         if self.demo:
             login.initial = DEMO
             password.initial, password.widget.render_value = DEMO, True
+
+
+class NameForm(forms.Form):
+    name = forms.CharField(label="Name", max_length=100)
+
+
+class KeyForm(forms.Form):
+    """A key is taken and never given back: the field is always empty."""
+
+    key = forms.CharField(
+        label="API key",
+        max_length=1_000,
+        widget=forms.PasswordInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+
+    def clean_key(self) -> str:
+        try:
+            return clean_key(self.cleaned_data["key"])
+        except KeyMalformed as error:
+            raise ValidationError(str(error)) from None
+
+
+class RoleForm(forms.Form):
+    role = forms.ChoiceField(choices=Membership.Role.choices, widget=forms.RadioSelect)

@@ -50,6 +50,40 @@ def set_role(
     return membership
 
 
+def remove(membership: Membership, *, actor: "User | None" = None) -> None:
+    """Put a person out of a workspace, or let one leave; LastOwner when none would be left."""
+    workspace, user = membership.workspace, membership.user
+    with transaction.atomic():
+        Workspace.objects.select_for_update().get(pk=workspace.pk)
+        refuse_without_owner(workspace, user, "")
+        deleted, _ = workspace.memberships.filter(pk=membership.pk).delete()
+        if deleted:
+            how = "left" if actor == user else "was removed"
+            Event.objects.create(
+                workspace=workspace,
+                actor=actor,
+                subject=f"user:{user.pk}",
+                verb="removed",
+                sentence=f"{user.get_username()} {how}.",
+            )
+
+
+def rename(workspace: Workspace, name: str, *, actor: "User | None" = None) -> None:
+    """Another name; the address stays, for links lead to it."""
+    with transaction.atomic():
+        old = Workspace.objects.select_for_update().get(pk=workspace.pk).name
+        if old == name:
+            return
+        Workspace.objects.filter(pk=workspace.pk).update(name=name)
+        Event.objects.create(
+            workspace=workspace,
+            actor=actor,
+            subject=f"workspace:{workspace.pk}",
+            verb="renamed",
+            sentence=f"{old} is called {name} now.",
+        )
+
+
 def refuse_without_owner(workspace: Workspace, user: "User", role: str) -> None:
     owners = workspace.memberships.filter(role=Membership.Role.OWNER, user__is_active=True)
     if role == Membership.Role.OWNER or not owners.filter(user=user).exists():
