@@ -42,7 +42,7 @@ class Filters:
         asked = {name: clean(query.get(name, ""))[:LONGEST].strip() for name in NAMES}
         if asked["state"] not in Batch.State.values:
             asked["state"] = ""
-        self.asked = {name: value for name, value in asked.items() if value.replace("\0", "")}
+        self.asked = {name: value for name, value in asked.items() if value}
 
     @property
     def q(self) -> str:
@@ -50,7 +50,7 @@ class Filters:
 
     def apply(self, batches: QuerySet[Batch]) -> QuerySet[Batch]:
         if self.q:
-            batches = batches.filter(self._finding(self.q.replace("\0", "")))
+            batches = batches.filter(self._finding(self.q))
         if state := self.asked.get("state"):
             batches = batches.filter(state=state)
         if who := self.asked.get("who"):

@@ -134,6 +134,13 @@ def may_open(batch: Batch, step: str) -> bool:
 
 
 @register.simple_tag
+def started(batch: Batch) -> datetime:
+    """When it was first sent, which may be days after its draft was begun."""
+    first = batch.runs.order_by("pk").values_list("requested_at", flat=True).first()
+    return first or batch.created_at
+
+
+@register.simple_tag
 def batch_url(batch: Batch, slug: str) -> str:
     """Where a Batch is opened: a draft at the step that it has come to."""
     name = step_of(batch) if batch.is_draft else "overview"
@@ -187,7 +194,9 @@ def megabytes(size: int) -> str:
 
 @register.filter
 def rows(batch: Batch) -> str:
-    return f"{batch.rows:,}" if batch.rows else UNKNOWN
+    """Of a draft, those that its file holds."""
+    number = batch.rows or (batch.upload.rows if batch.upload else 0)
+    return f"{number:,}" if number else UNKNOWN
 
 
 @register.filter

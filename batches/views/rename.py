@@ -16,8 +16,7 @@ def rename(request: HttpRequest, slug: str, batch: int) -> HttpResponse:
     found = find_batch(request, slug, batch, MEMBER)
     if request.method != "POST":
         return ask(request, found, found.name)
-    name = clean(request.POST.get("name", "")).replace("\x00", "")
-    name = " ".join(name.split())
+    name = " ".join(clean(request.POST.get("name", "")).split())
     problem = why_not(name)
     if problem:
         return ask(request, found, name, problem)

@@ -1,0 +1,340 @@
+from datetime import timedelta
+from html import unescape
+from itertools import product
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils.html import strip_tags
+from playwright.sync_api import Page, expect
+from pytest_django import Settings
+
+from batches import building, starting
+from batches.figures import figures
+from batches.models import Batch, MessageBatch, Worker
+from batches.planning import Selection
+from batches.progress import PARTS_PER_PAGE
+from batches.recipe import Recipe
+from batches.worker import turn
+from leases.clock import database_now
+from tests.batches.build import answer_part, errored, make_part, make_run, succeeded, table_rows
+from tests.batches.build import make_upload as make_read_upload
+from tests.browser import Site
+from tests.cast import Cast, gather
+from tests.processes import Sandbox, wait_until
+from tests.workspaces.test_pages_in_browser import sign_in
+from workspaces.keys import save_key
+
+MINUTE = timedelta(minutes=1)
+
+
+def make_batch(cast: Cast, *cells: str, **fields: object) -> Batch:
+    """A table of one column, in the workspace of the cast."""
+    upload = make_read_upload(["review"], table_rows(*([cell] for cell in cells)))
+    upload.workspace = cast.workspace
+    upload.save()
+    return Batch.objects.create(
+        workspace=cast.workspace,
+        upload=upload,
+        name="Review themes",
+        rows=len(cells),
+        recipe={"model": "claude-haiku-4-5", "prompt": "Theme: {{review}}"},
+        **fields,
+    )
+
+
+def address(batch: Batch, page: str = "") -> str:
+    return f"/w/acme/batches/{batch.pk}/{page}"
+
+
+def text_of(client: Client, url: str) -> str:
+    response = client.get(url)
+    assert response.status_code == 200
+    return " ".join(unescape(strip_tags(response.content.decode())).split())
+
+
+def an_ended_batch(cast: Cast) -> Batch:
+    batch = make_batch(cast, "keeps warm", "it broke", "fine")
+    part = make_part(make_run(batch), [2, 3, 4], processing_status="ended")
+    bad = errored("invalid_request_error", "too long")
+    answer_part(part, {2: succeeded("warmth"), 3: bad, 4: succeeded("nothing")})
+    count_answers(part, succeeded=2, errored=1)
+    return batch
+
+
+def count_answers(part: MessageBatch, **counts: int) -> None:
+    MessageBatch.objects.filter(pk=part.pk).update(answers=part.count_answers(), **counts)
+    part.batch.recount()
+
+
+def test_it_shows_what_came_of_a_batch(cast: Cast) -> None:
+    batch = an_ended_batch(cast)
+    text = text_of(cast.client(cast.vera), address(batch))
+    assert "Rows 3 Sent 3 Succeeded 2 Errored 1" in text
+    assert "All 3 answers are here: sent 3, answered 3, missing 0." in text
+    assert "2 keeps warm warmth" in text
+    assert "4 fine nothing" in text
+    assert "Sent 3, answered 3, missing 0, unexpected 0." in text
+
+
+def test_figures_that_are_filters_lead_there(cast: Cast) -> None:
+    batch = an_ended_batch(cast)
+    page = cast.client(cast.vera).get(address(batch)).content.decode()
+    assert f'href="{address(batch, "results/")}?type=errored"' in page
+
+
+@pytest.mark.parametrize("state", ["building", "in_progress", "collecting", "ended", "refused"])
+@pytest.mark.parametrize(("left_out", "not_sent", "parts"), list(product((0, 3), (0, 4), (0, 2))))
+@pytest.mark.parametrize("answers", [(), (5, 0, 0, 0, 0), (1, 2, 3, 4, 5), (0, 0, 7, 0, 0)])
+def test_the_figures_add_up(
+    state: str, left_out: int, not_sent: int, parts: int, answers: tuple[int, ...]
+) -> None:
+    names = ("succeeded", "errored", "canceled", "expired", "missing")
+    counts = dict(zip(names, answers, strict=bool(answers)))
+    sent = 20 if parts else 0
+    batch = Batch(
+        state=state,
+        rows=40,
+        left_out=left_out,
+        not_sent=not_sent,
+        sent=sent,
+        parts=parts,
+        **(counts if parts else {}),
+    )
+    found = [(figure.label, figure.number) for figure in figures(batch)]
+    place = [label for label, _ in found].index("Sent")
+    rows, first, second = found[0], found[1 : place + 1], found[place + 1 :]
+    assert rows == ("Rows", 40)
+    assert sum(number or 0 for _, number in first) == 40
+    assert sum(number or 0 for _, number in second) == sent
+    # Zero terms are left out; what is not known is said to be so.
+    assert all(number for label, number in found if label not in ("Sent", "Succeeded"))
+
+
+def test_what_is_not_known_yet_is_not_zero(cast: Cast) -> None:
+    batch = make_batch(cast, "one", "two")
+    make_part(make_run(batch), [2, 3], processing_status="in_progress")
+    batch.recount()
+    text = text_of(cast.client(cast.vera), address(batch))
+    assert "Succeeded – Waiting 2" in text
+    assert "Waiting for 1 part of 2 requests." in text
+    assert "Most end within an hour." in text
+
+
+def test_several_parts_are_counted_and_a_single_one_has_no_bar(cast: Cast) -> None:
+    batch = make_batch(cast, "one", "two", "three")
+    run = make_run(batch)
+    first = make_part(run, [2], processing_status="ended")
+    client = cast.client(cast.vera)
+    assert "segments" not in client.get(address(batch)).content.decode()
+    make_part(run, [3, 4], processing_status="in_progress")
+    answer_part(first, {2: succeeded("yes")})
+    count_answers(first, succeeded=1)
+    page = client.get(address(batch)).content.decode()
+    assert '<li class="full" title="Part 1: ended, 1 of 1 succeeded">' in page
+    assert '<li class="half" title="Part 2: in progress, 2 requests">' in page
+    assert "1 of 2 parts ended." in strip_tags(page)
+
+
+def test_very_many_parts_come_by_the_page(cast: Cast) -> None:
+    batch = make_batch(cast)
+    run = make_run(batch)
+    MessageBatch.objects.bulk_create(
+        MessageBatch(
+            workspace=cast.workspace, batch=batch, run=run, part=number, state="queued", size=1
+        )
+        for number in range(1, PARTS_PER_PAGE + 11)
+    )
+    batch.recount()
+    client = cast.client(cast.vera)
+    page = client.get(address(batch)).content.decode()
+    assert "segments" not in page
+    assert '<progress value="0" max="60"' in page
+    assert f"?part={PARTS_PER_PAGE + 1}#parts" in page
+    last = client.get(address(batch), {"part": PARTS_PER_PAGE + 1}).content.decode()
+    assert last.count("<summary>") == 10
+
+
+def test_of_a_part_that_was_sent_again_the_newest_attempt_comes_first(cast: Cast) -> None:
+    batch = make_batch(cast, "one")
+    old = make_part(make_run(batch), [2], state="lost")
+    new = make_part(make_run(batch), [2], state="queued", replaces=old)
+    MessageBatch.objects.filter(pk=new.pk).update(part=old.part)
+    batch.recount()
+    page = cast.client(cast.vera).get(address(batch)).content.decode()
+    assert page.index(f'id="part-{new.pk}"') < page.index(f'id="part-{old.pk}"')
+    assert page.count('class="replaced"') == 1
+
+
+def test_a_draft_is_opened_at_its_step(cast: Cast) -> None:
+    batch = make_batch(cast, "one")
+    client = cast.client(cast.vera)
+    assert client.get(address(batch)).headers["Location"] == address(batch, "review/")
+    Batch.objects.update(recipe={})
+    assert client.get(address(batch)).headers["Location"] == address(batch, "recipe/")
+
+
+def test_a_run_that_was_refused_says_why(cast: Cast) -> None:
+    batch = make_batch(cast, "one", left_out=1)
+    make_run(batch, state="refused", reason="No row can be sent: 1 row left out.")
+    batch.recount()
+    text = text_of(cast.client(cast.bob), address(batch))
+    assert "Nothing was sent. No row can be sent: 1 row left out. See the problems" in text
+
+
+def test_work_that_nobody_picks_up_is_said(cast: Cast) -> None:
+    batch = make_batch(cast, "one")
+    run = make_run(batch)
+    part = make_part(run, [2], state="queued")
+    batch.recount()
+    MessageBatch.objects.filter(pk=part.pk).update(due_at=run.requested_at - MINUTE)
+    client = cast.client(cast.vera)
+    assert "Nothing has picked this up for 1 min" in text_of(client, address(batch))
+    Worker.objects.create(host="here", pid=1, seen_at=run.requested_at)
+    assert "picked this up" not in text_of(client, address(batch))
+    Worker.objects.update(seen_at=run.requested_at - MINUTE)
+    assert "manage.py poll_batches" in text_of(client, address(batch))
+
+
+def test_a_part_whose_outcome_is_unknown_asks_the_members(cast: Cast) -> None:
+    batch = make_batch(cast, "one", "two")
+    run = make_run(batch)
+    part = make_part(run, [2, 3], state="unknown", settled_at=run.requested_at, reason="It broke.")
+    batch.recount()
+    ask = f"manage.py resolve_part {part.pk} send-again --confirm 2"
+    assert ask in text_of(cast.client(cast.bob), address(batch))
+    text = text_of(cast.client(cast.vera), address(batch))
+    assert "It broke. It was looked for 0 times." in text
+    assert "resolve_part" not in text
+
+
+def test_time_that_runs_out_is_said(cast: Cast) -> None:
+    batch = make_batch(cast, "one")
+    run = make_run(batch)
+    soon = run.requested_at + 90 * MINUTE
+    make_part(run, [2], processing_status="in_progress", expires_at=soon)
+    batch.recount()
+    text = text_of(cast.client(cast.vera), address(batch))
+    assert "1 h 29 min left. What has not been answered by" in text
+
+
+def test_the_rest_of_a_sample_can_be_sent(cast: Cast) -> None:
+    batch = an_ended_batch(cast)
+    Batch.objects.update(rows=1203)
+    assert "Send the remaining 1,200" in text_of(cast.client(cast.bob), address(batch))
+    assert "Send the remaining" not in text_of(cast.client(cast.vera), address(batch))
+
+
+def test_viewers_see_no_controls(cast: Cast) -> None:
+    batch = an_ended_batch(cast)
+    text = text_of(cast.client(cast.vera), address(batch))
+    assert "Download results" in text
+    for control in ("Cancel", "Rename", "Delete", "Duplicate"):
+        assert control not in text
+        assert control in text_of(cast.client(cast.bob), address(batch)) or control == "Cancel"
+
+
+def test_the_live_part_is_silent_until_something_changes(cast: Cast) -> None:
+    batch = make_batch(cast, "one")
+    part = make_part(make_run(batch), [2], processing_status="in_progress")
+    batch.recount()
+    client = cast.client(cast.vera)
+    page = client.get(address(batch)).content.decode()
+    live = unescape(page.split('id="progress" hx-get="')[1].split('"')[0])
+    assert client.get(live).status_code == 204
+
+    answer_part(part, {2: succeeded("yes")})
+    count_answers(part, succeeded=1)
+    response = client.get(live)
+    body = response.content.decode()
+    assert "every 3s" not in body
+    assert "<title>Done · Review themes · Sluice</title>" in body
+    assert '<span id="head-pill" hx-swap-oob="true">' in body
+    assert 'id="head-primary" hx-swap-oob="true"' in body
+    assert "Review themes has ended: 1 of 1 succeeded." in response.headers["HX-Trigger"]
+
+
+def test_fifty_parts_cost_as_many_queries_as_one(cast: Cast) -> None:
+    batch = make_batch(cast)
+    run = make_run(batch)
+    client = cast.client(cast.vera)
+
+    def queries(parts: int) -> int:
+        MessageBatch.objects.bulk_create(
+            MessageBatch(
+                workspace=cast.workspace,
+                batch=batch,
+                run=run,
+                part=batch.message_batches.count() + number,
+                state="submitted",
+                size=1,
+            )
+            for number in range(1, parts + 1)
+        )
+        batch.recount()
+        client.get(address(batch))
+        with CaptureQueriesContext(connection) as found:
+            client.get(address(batch))
+        return len(found)
+
+    assert queries(2) >= queries(48)
+
+
+def test_strangers_find_nothing(cast: Cast) -> None:
+    batch = an_ended_batch(cast)
+    assert cast.client(cast.charlie).get(address(batch)).status_code == 404
+    assert cast.client(cast.charlie).get(address(batch, "live/")).status_code == 404
+
+
+def test_the_page_follows_a_batch_to_its_end(
+    page: Page, site: Site, sandbox: Sandbox, scope: str, settings: Settings, tmp_path: Path
+) -> None:
+    settings.SANDBOX_URL = sandbox.url
+    cast = gather()
+    save_key(cast.workspace, "sandbox", scope)
+    batch = send_reviews(cast, tmp_path / "reviews.csv")
+    sign_in(page, cast.alice)
+    page.wait_for_url("**/w/acme/")
+    page.goto(address(batch))
+    page.evaluate("window.opened = true")
+    part = page.locator("details[id^=part-]").first
+    part.locator("summary").click()
+    expect(page).to_have_title("Queued · Review themes · Sluice")
+    work_until_it_ends(batch)
+
+    toast = page.locator("#toast")
+    expect(toast).to_have_text("Review themes has ended: 12 of 12 succeeded.")
+    expect(page).to_have_title("Done · Review themes · Sluice")
+    expect(page.locator("#head-pill")).to_have_text("Ended")
+    expect(page.get_by_role("link", name="Download results")).to_be_visible()
+    expect(page.locator("#tab-results")).to_have_text("12")
+    # It was never loaded anew, and what was opened is open.
+    assert page.evaluate("window.opened")
+    expect(part).to_have_attribute("open", "")
+    expect(page.get_by_text("unexpected 0").first).to_be_visible()
+    assert page.locator("#progress").get_attribute("hx-trigger") is None
+
+
+def send_reviews(cast: Cast, file: Path) -> Batch:
+    file.write_text("review\n" + "".join(f"number {number}\n" for number in range(12)))
+    upload = starting.receive(file, cast.workspace, database_now())
+    turn()
+    upload.refresh_from_db()
+    recipe = Recipe(model="claude-haiku-4-5", prompt="Theme: {{review}}", max_tokens=50)
+    batch = starting.draft(upload, "Review themes", recipe)
+    starting.start(batch, Selection(part_size=4), database_now(), actor=cast.alice)
+    while not batch.parts:
+        building.step(database_now(), batch)
+        batch.refresh_from_db()
+    return batch
+
+
+def work_until_it_ends(batch: Batch) -> None:
+    def ended() -> bool:
+        turn()
+        batch.refresh_from_db()
+        return batch.final
+
+    wait_until(ended)
