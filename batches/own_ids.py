@@ -8,7 +8,7 @@ from batches import archive
 from batches.models import Upload
 
 # A larger file is looked at for the review, which reads all of it anyway: this takes half a second.
-MOST_BYTES = 32_000_000
+MOST_BYTES = 16_000_000
 REMEMBERED = 7 * 24 * 3600
 
 
