@@ -122,6 +122,17 @@ def group_problems(batch: Batch) -> list[Group]:
     return [group for group in groups if group.number]
 
 
+def say_sum(batch: Batch) -> str:
+    """2 left out + 31 not succeeded: what the tab's count is made of."""
+    terms = [
+        (batch.left_out, "left out"),
+        (batch.not_sent, "not sent"),
+        (batch.not_succeeded, "not succeeded"),
+        (batch.worth_a_look, "answered but worth a look"),
+    ]
+    return " + ".join(f"{number:,} {word}" for number, word in terms if number)
+
+
 def left_out(batch: Batch) -> Iterator[Group]:
     if batch.left_out:
         advice = Advice("Never sent and not billed. Mend them in the file, or change the recipe.")
@@ -160,14 +171,17 @@ def not_sent(batch: Batch) -> Iterator[Group]:
             by_reason.setdefault(part.reason or "Canceled before it was sent.", []).append(part)
     for reason, unsent in by_reason.items():
         number = sum(part.size - part.chosen_again(parts) for part in unsent)
-        advice = Advice(f"Not billed. {name_parts(unsent)}: {reason}")
+        # Most reasons name their part themselves.
+        said = reason if "part" in reason.lower() else f"{name_parts(unsent)}: {reason}"
+        advice = Advice(f"Not billed. {said}")
         yield Group("Not sent", number, advice, first_unsent(unsent[0]))
 
 
 def name_parts(parts: list[MessageBatch]) -> str:
     if len(parts) > 3:
         return f"{count(len(parts), 'part')}, the first of them part {parts[0].part:,}"
-    return " and ".join(f"Part {part.part:,}" for part in parts)
+    *first, last = (f"{part.part:,}" for part in parts)
+    return f"Parts {', '.join(first)} and {last}" if first else f"Part {last}"
 
 
 def first_unsent(part: MessageBatch) -> list[Example]:

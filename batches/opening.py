@@ -18,6 +18,7 @@ from claude_api.tolerant import decode_clean
 
 SHOWN = 64_000  # characters of one block or cell
 LINES = 6
+LINE = 60  # characters
 
 
 class Block(NamedTuple):
@@ -45,7 +46,7 @@ class Cell(NamedTuple):
     @property
     def head(self) -> str:
         """The first six lines, or as much of them as fits."""
-        lines = self.text[: LINES * 80].split("\n", LINES)
+        lines = self.text[: LINES * LINE].split("\n", LINES)
         return "\n".join(lines[:LINES])
 
     @property

@@ -127,14 +127,16 @@ class Place(NamedTuple):
     own_id: str
 
 
-def iterate_places(batch: Batch, chosen: Filter, start: int) -> Iterator[Place]:
+def iterate_places(
+    batch: Batch, chosen: Filter, start: int, chunk: int = CHUNK
+) -> Iterator[Place]:
     """The places of all answers from a row on, in the order of the rows; read in chunks."""
-    branches = [_places(branch, start) for branch in chosen.branches(batch)]
+    branches = [_places(branch, start, chunk) for branch in chosen.branches(batch)]
     return heapq.merge(*branches)
 
 
-def _places(branch: QuerySet[Result], start: int) -> Iterator[Place]:
+def _places(branch: QuerySet[Result], start: int, size: int) -> Iterator[Place]:
     fields = ("row", "pk", "offset", "length", "request__own_id")
-    while chunk := list(branch.filter(row__gte=start).values_list(*fields)[:CHUNK]):
+    while chunk := list(branch.filter(row__gte=start).values_list(*fields)[:size]):
         yield from map(Place._make, chunk)
         start = chunk[-1][0] + 1

@@ -75,7 +75,7 @@ EXPECTED: dict[str, dict[str, dict[str, int]]] = {
     "batches:review_live": {"GET": READERS_204},
     "batches:overview": {"GET": READERS},
     "batches:overview_live": {"GET": READERS},
-    "batches:results": {"GET": READERS},
+    "batches:results": {"GET": READERS, "POST": {**MEMBERS, "member": 302, "owner": 302}},
     "batches:result": {"GET": READERS},
     "batches:problems": {"GET": READERS},
     "batches:activity": {"GET": READERS},

@@ -2,7 +2,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
-from batches.grouping import group_problems
+from batches.grouping import group_problems, say_sum
 from batches.views.finding import find_batch
 
 
@@ -12,5 +12,10 @@ def problems(request: HttpRequest, slug: str, batch: int) -> HttpResponse:
     found = find_batch(request, slug, batch)
     if found.is_draft:
         return redirect("batches:overview", slug=slug, batch=batch)
-    context = {"batch": found, "workspace": found.workspace, "groups": group_problems(found)}
+    context = {
+        "batch": found,
+        "workspace": found.workspace,
+        "groups": group_problems(found),
+        "sum": say_sum(found),
+    }
     return render(request, "batches/problems.html", context)

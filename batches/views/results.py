@@ -32,6 +32,7 @@ def results(request: HttpRequest, slug: str, batch: int) -> HttpResponse:
         "workspace": found.workspace,
         "chosen": chosen,
         "q": text,
+        "start": start,
         "page": page,
         "lines": [(one, cells.get(one.row, [""] * len(columns))) for one in page.results],
         "columns": columns,
