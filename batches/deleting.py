@@ -123,8 +123,8 @@ def remove_batch(batch: Batch, at: datetime) -> bool:
             return True
         batch.delete()
         for file in files:
-            file.delete()
             remove_files("uploads", file.pk)
+            file.delete()
     return True
 
 

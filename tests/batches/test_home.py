@@ -1,132 +1,160 @@
+from datetime import timedelta
 from html import unescape
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from django.utils.html import strip_tags
 
-from batches.models import Batch, Upload
+from batches.models import Batch, MessageBatch, Run, Upload
 from tests.cast import Cast
 from workspaces.keys import save_key
+from workspaces.models import ApiKey
+
+DAY = timedelta(days=1)
 
 
 def make_batch(cast: Cast, name: str = "Review themes", **fields: object) -> Batch:
     return Batch.objects.create(workspace=cast.workspace, name=name, **fields)
 
 
-def text_of(cast: Cast, query: str = "", name: str = "vera") -> str:
-    response = cast.client(getattr(cast, name)).get(f"/w/acme/{query}")
+def make_part(batch: Batch, state: str = "submitted", **fields: object) -> MessageBatch:
+    run = Run.objects.create(batch=batch, token="t", recipe={}, state="built")
+    values = {"workspace": batch.workspace, "batch": batch, "run": run, "part": 1, "size": 10}
+    return MessageBatch.objects.create(state=state, **{**values, **fields})
+
+
+def text_of(cast: Cast, name: str = "vera", page: str = "") -> str:
+    response = cast.client(getattr(cast, name)).get(f"/w/acme/{page}")
     assert response.status_code == 200
-    return " ".join(unescape(strip_tags(response.content.decode())).split())
+    return " ".join(unescape(strip_tags(response.content.decode().replace("<", " <"))).split())
 
 
-def row_of(cast: Cast) -> list[str]:
-    body = cast.client(cast.vera).get("/w/acme/").content.decode().split("<tbody>")[1]
-    cells = body.split("</tr>")[0].split("</td>")[:-1]
-    return [" ".join(unescape(strip_tags(cell)).split()) for cell in cells]
+def test_it_shows_what_runs_and_what_came_in(cast: Cast) -> None:
+    make_batch(cast, "Tickets", state="in_progress", rows=50, sent=50, parts=2, parts_ended=1)
+    make_batch(cast, "Invoices", state="ended", rows=7, sent=7, succeeded=7)
+    text = text_of(cast)
+    running, lately = text.index("Running All batches"), text.index("Came in lately")
+    assert running < text.index("Tickets") < lately < text.index("Invoices")
+    assert "New batch" in text_of(cast, "bob")
+    assert "New batch" not in text
 
 
-def test_it_lists_the_batches(cast: Cast) -> None:
+def test_an_empty_workspace_says_how_to_begin(cast: Cast) -> None:
+    text = text_of(cast, "alice")
+    assert "Add an API key" in text
+    assert "Upload a file Try it with 200 example reviews" in text
+    assert "An owner can add it." in text_of(cast, "bob")
+    viewers = text_of(cast)
+    assert "Upload a file" not in viewers
+    assert "Ask an owner: alice." in viewers
+
+
+def test_with_a_key_nobody_is_asked_for_one(cast: Cast) -> None:
+    save_key(cast.workspace, "claude", "sk-ant-acme-secret")
+    assert "Add an API key" not in text_of(cast, "alice")
+
+
+def test_without_anything_to_do_nothing_needs_anybody(cast: Cast) -> None:
+    make_batch(cast, state="ended", sent=1, succeeded=1)
+    text = text_of(cast)
+    assert "Needs you" not in text
+    assert "Nothing runs now." in text
+
+
+def test_a_part_that_is_unknown_needs_a_decision(cast: Cast) -> None:
+    batch = make_batch(cast, "Translate catalogue")
+    make_part(batch, "unknown", settled_at=timezone.now())
+    batch.recount()
+    said = f"#{batch.pk} Translate catalogue , part 1: we do not know whether it was created."
+    assert said in text_of(cast)
+
+
+def test_results_that_vanish_soon_are_told(cast: Cast) -> None:
+    batch = make_batch(cast, "Tickets")
+    part = make_part(batch, created_at=timezone.now() - 27 * DAY)
+    batch.recount()
+    assert "part 1: results are deleted at the API in 1 day and are not stored." in text_of(cast)
+    MessageBatch.objects.filter(pk=part.pk).update(created_at=timezone.now() - 20 * DAY)
+    assert "are deleted at the API" not in text_of(cast)
+
+
+def test_a_draft_with_problems_asks_to_be_opened(cast: Cast) -> None:
     upload = Upload.objects.create(
-        workspace=cast.workspace, filename="reviews.csv", token="t", size=1
+        workspace=cast.workspace,
+        filename="reviews.csv",
+        token="t",
+        size=1,
+        state="ready",
+        problems={"total": 3, "first": []},
     )
-    batch = make_batch(
-        cast,
-        upload=upload,
-        state="in_progress",
-        rows=9997,
-        sent=9997,
-        succeeded=5978,
-        errored=22,
-        parts=10,
-        parts_ended=6,
+    draft = make_batch(cast, "Reviews", upload=upload)
+    said = f"#{draft.pk} Reviews , draft: 3 problems in the file."
+    assert said in text_of(cast)
+    Batch.objects.update(leave_out=3)
+    assert said not in text_of(cast)
+    Upload.objects.update(state="refused")
+    assert "draft: the file cannot be read." in text_of(cast)
+
+
+def test_a_refused_key_is_said_while_something_waits_for_it(cast: Cast) -> None:
+    save_key(cast.workspace, "claude", "sk-ant-acme-secret")
+    ApiKey.objects.update(refused="The API refuses this key (401).")
+    batch = make_batch(cast)
+    assert "refuses this key" not in text_of(cast)
+    make_part(batch)
+    batch.recount()
+    assert "The API refuses this key (401). Nothing is lost" in text_of(cast)
+
+
+def test_the_month_counts_rows_and_leaves_out_what_is_not_known(cast: Cast) -> None:
+    batch = make_batch(cast, state="ended", sent=1000)
+    part = make_part(
+        batch,
+        "stored",
+        stored_at=timezone.now(),
+        answers={"succeeded": 996, "errored": 4},
+        tokens={"input_tokens": 41000, "cache_read_tokens": 1000, "output_tokens": 9600},
+        api="claude",
     )
-    state, name, rows, succeeded, not_succeeded, parts, when = row_of(cast)
-    assert state == "In progress"
-    assert name.startswith(f"Review themes #{batch.pk} · reviews.csv")
-    assert [rows, succeeded, not_succeeded, parts] == ["9,997", "5,978", "22", "6/10"]
-    assert when.endswith(" s ago")
+    text = text_of(cast)
+    assert "Rows answered 1,000 Not succeeded 0.4 % Tokens in 42,000 Tokens out 9,600" in text
+    assert "Spent" not in text
+    MessageBatch.objects.filter(pk=part.pk).update(cost="41.20")
+    text = text_of(cast)
+    assert "Spent $41.20" in text
+    assert "Saved by batching $41.20" in text
+    MessageBatch.objects.filter(pk=part.pk).update(api="sandbox")
+    assert "Spent" not in text_of(cast)
+    MessageBatch.objects.filter(pk=part.pk).update(stored_at=timezone.now() - 40 * DAY)
+    assert "This month" not in text_of(cast)
 
 
-def test_what_is_not_known_yet_is_not_zero(cast: Cast) -> None:
-    make_batch(cast, state="in_progress", rows=100, sent=100, parts=1)
-    assert row_of(cast)[2:6] == ["100", "–", "–", "0/1"]
-
-
-@pytest.mark.parametrize(
-    ("fields", "word", "colour"),
-    [
-        ({"state": "ended", "sent": 2, "succeeded": 2}, "Ended", "green"),
-        ({"state": "ended", "sent": 2, "succeeded": 1, "errored": 1}, "Ended", "amber"),
-        ({"state": "ended", "sent": 2, "succeeded": 2, "not_sent": 1}, "Ended", "amber"),
-        ({"state": "ended", "sent": 2, "errored": 2}, "Ended", "red"),
-        ({"state": "ended", "sent": 2, "canceled": 2}, "Canceled", "gray"),
-        ({"state": "ended", "not_sent": 2}, "Ended", "red"),
-        ({"state": "ended", "sent": 2, "succeeded": 2, "left_out": 1}, "Ended", "amber"),
-        ({"state": "needs_you", "sent": 2}, "Needs you", "amber"),
-        ({"state": "draft"}, "Draft", "gray"),
-    ],
-)
-def test_only_a_batch_that_succeeded_whole_is_green(
-    cast: Cast, fields: dict, word: str, colour: str
-) -> None:
-    make_batch(cast, **fields)
-    page = cast.client(cast.vera).get("/w/acme/").content.decode()
-    assert f'class="pill pill-{colour}"' in page
-    assert row_of(cast)[0] == word
-
-
-@pytest.mark.parametrize("state", Batch.State.values)
-def test_every_state_has_a_look(cast: Cast, state: str) -> None:
-    make_batch(cast, state=state)
-    assert row_of(cast)[0]
-
-
-def test_pages_of_fifty_lead_on_and_back(cast: Cast) -> None:
-    ids = [make_batch(cast, f"batch {number}").pk for number in range(120)]
+def test_the_live_part_is_silent_until_something_changes(cast: Cast) -> None:
+    batch = make_batch(cast, "Tickets", state="in_progress", rows=5, sent=5, parts=2)
     client = cast.client(cast.vera)
-
-    def shown(query: str) -> tuple[list[int], int | None, int | None]:
-        page = client.get(f"/w/acme/{query}").context["page"]
-        return [batch.pk for batch in page.batches], page.newer, page.older
-
-    newest_first = ids[::-1]
-    first = shown("")
-    assert first == (newest_first[:50], None, newest_first[49])
-    second = shown(f"?before={first[2]}")
-    assert second == (newest_first[50:100], newest_first[50], newest_first[99])
-    third = shown(f"?before={second[2]}")
-    assert third == (newest_first[100:], newest_first[100], None)
-    assert shown(f"?after={third[1]}") == second
-    assert shown(f"?after={second[1]}") == first
+    page = client.get("/w/acme/").content.decode()
+    live = unescape(page.split('id="now" hx-get="')[1].split('"')[0])
+    assert client.get(live).status_code == 204
+    # What has ended meanwhile stays where it was.
+    Batch.objects.filter(pk=batch.pk).update(state="ended", parts_ended=2, succeeded=5)
+    body = client.get(live).content.decode()
+    assert "hx-trigger" not in body
+    assert "Tickets" in body.split("Came in lately")[0]
 
 
-@pytest.mark.parametrize("query", ["?before=x", "?after=²", "?before=", "?after=" + "9" * 30])
-def test_a_position_that_is_none_shows_the_newest(cast: Cast, query: str) -> None:
+@pytest.mark.parametrize("kept", ["", "x", "1,²", "9" * 40, "1," * 400])
+def test_a_live_address_that_somebody_made_up_does_no_harm(cast: Cast, kept: str) -> None:
     make_batch(cast)
-    assert "Review themes" in text_of(cast, query)
-
-
-def test_behind_the_last_there_is_a_way_back(cast: Cast) -> None:
-    make_batch(cast)
-    assert "No batches on this side of the list. To the newest" in text_of(cast, "?before=1")
-
-
-def test_an_empty_workspace_says_what_will_be_here(cast: Cast) -> None:
-    assert "manage.py run_batch FILE.csv --workspace acme" in text_of(cast, name="bob")
-    assert "run_batch" not in text_of(cast)
+    assert cast.client(cast.vera).get("/w/acme/live/", {"kept": kept}).status_code == 200
 
 
 def test_other_workspaces_batches_are_not_in_it(cast: Cast) -> None:
-    Batch.objects.create(workspace=cast.other, name="Not yours")
+    make_batch(cast)
+    theirs = Batch.objects.create(workspace=cast.other, name="Not yours", state="in_progress")
     assert "Not yours" not in text_of(cast)
-
-
-def test_names_are_text(cast: Cast) -> None:
-    make_batch(cast, "<img src=x onerror=alert(1)>")
-    page = cast.client(cast.vera).get("/w/acme/").content.decode()
-    assert "<img" not in page
-    assert "&lt;img src=x" in page
+    assert "Not yours" not in text_of(cast, page=f"live/?kept={theirs.pk}")
 
 
 def test_a_strip_says_when_the_sandbox_answers(cast: Cast) -> None:
@@ -137,14 +165,22 @@ def test_a_strip_says_when_the_sandbox_answers(cast: Cast) -> None:
     assert "sk-ant-acme" not in text
 
 
-def test_fifty_rows_cost_as_many_queries_as_one(cast: Cast) -> None:
+def test_more_rows_cost_no_more_queries(cast: Cast) -> None:
     client = cast.client(cast.vera)
-    make_batch(cast)
-    client.get("/w/acme/")
-    with CaptureQueriesContext(connection) as one:
+    upload = Upload.objects.create(workspace=cast.workspace, filename="r.csv", token="t", size=1)
+
+    def queries() -> int:
+        for state in ("in_progress", "ended", "draft"):
+            make_batch(cast, state=state, upload=upload, created_by=cast.bob)
         client.get("/w/acme/")
-    for _ in range(49):
-        make_batch(cast)
-    with CaptureQueriesContext(connection) as fifty:
-        client.get("/w/acme/")
-    assert len(fifty) == len(one)
+        with CaptureQueriesContext(connection) as found:
+            client.get("/w/acme/")
+        return len(found)
+
+    first = queries()
+    assert [queries() for _ in range(5)] == [first] * 5
+
+
+def test_strangers_find_nothing(cast: Cast) -> None:
+    assert cast.client(cast.charlie).get("/w/acme/").status_code == 404
+    assert cast.client(cast.charlie).get("/w/acme/live/").status_code == 404

@@ -1,0 +1,158 @@
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from batches import archive, deleting
+from batches.deleting import request_delete, step
+from batches.models import Batch, MessageBatch, Request, Result, Run, Upload
+from tests.batches.stage import (
+    HOUR,
+    MINUTE,
+    SECOND,
+    make_batch,
+    make_part,
+    make_workspace,
+    now,
+    rows_of,
+)
+from workspaces.models import Event, Workspace
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def workspace(db: None) -> Workspace:
+    return make_workspace()
+
+
+def an_ended_batch(workspace: Workspace) -> Batch:
+    """Two parts, the second of which took the place of a lost one."""
+    batch = make_batch(workspace, ["x"] * 8)
+    lost = make_part(batch, 5, "lost", processing_status="ended")
+    again = make_part(batch, 5, "stored", rows=range(2, 7), replaces=lost)
+    make_part(batch, 3, "stored")
+    for row in rows_of(again):
+        request = Request.objects.of(again.pk).get(row=row)
+        Result.objects.create(request=request, batch=batch, row=row, type="succeeded")
+    batch.record("built", "5 requests written in 1 part.")
+    batch.recount()
+    return batch
+
+
+def files() -> list[Path]:
+    return [path for path in Path(settings.DATA_DIR).rglob("*") if path.is_file()]
+
+
+def remove(at_most: int = 100) -> int:
+    """Take turns until nothing is left to do; how many there were."""
+    turns = 0
+    while step(now() + SECOND):
+        turns += 1
+        assert turns < at_most
+    return turns
+
+
+def test_nothing_is_left_but_that_it_was_deleted(workspace: Workspace) -> None:
+    batch = an_ended_batch(workspace)
+    assert files()
+    assert request_delete(batch, now())
+    assert remove()
+    for model in (Batch, Run, MessageBatch, Request, Result, Upload):
+        assert not model.objects.exists(), model
+    assert not files()
+    assert [event.verb for event in Event.objects.all()] == ["deleted"]
+
+
+def test_what_others_have_stays(workspace: Workspace) -> None:
+    batch, other = an_ended_batch(workspace), an_ended_batch(workspace)
+    there = set(files())
+    request_delete(batch, now())
+    remove()
+    assert Batch.objects.get() == other
+    assert other.message_batches.count() == 3
+    assert Request.objects.filter(batch=other).count() == 13
+    assert Result.objects.filter(batch=other).count() == 5
+    assert 0 < len(files()) < len(there)
+    assert archive.requests(other.message_batches.latest("pk").pk, 1).exists()
+
+
+def test_an_upload_that_another_batch_uses_stays(workspace: Workspace) -> None:
+    batch = an_ended_batch(workspace)
+    other = Batch.objects.create(workspace=workspace, upload=batch.upload, name="Other")
+    request_delete(batch, now())
+    remove()
+    assert Upload.objects.get() == other.upload
+    assert archive.rows(other.upload_id or 0, 1).exists()
+
+
+@pytest.mark.parametrize("turns", range(1, 8))
+def test_who_dies_over_it_leaves_it_to_be_gone_on(workspace: Workspace, turns: int) -> None:
+    batch = an_ended_batch(workspace)
+    request_delete(batch, now())
+    for _ in range(turns):
+        step(now() + SECOND)
+    # Killed after the files of the next part went, and before its row did.
+    left = MessageBatch.objects.filter(batch=batch).order_by("-pk").first()
+    if left is not None:
+        deleting.claim(Batch.objects.all(), now() + SECOND)
+        archive.delete("message_batches", left.pk)
+    assert not step(now() + SECOND) or left is None
+    later = now() + HOUR
+    while step(later):
+        later += MINUTE
+    assert not Batch.objects.exists()
+    assert not files()
+
+
+def test_a_worker_that_holds_it_is_left_alone(workspace: Workspace) -> None:
+    batch = an_ended_batch(workspace)
+    at = now()
+    request_delete(batch, at)
+    assert deleting.claim(Batch.objects.filter(deleting_at__lte=at), at)
+    assert not step(at + MINUTE)
+    assert step(at + HOUR)
+
+
+def test_what_runs_is_not_deleted(workspace: Workspace) -> None:
+    batch = make_batch(workspace, ["one"])
+    make_part(batch, 1, "submitted", processing_status="in_progress")
+    batch.refresh_from_db()
+    assert not request_delete(batch, now())
+    assert not step(now() + HOUR)
+
+
+def test_a_run_of_the_same_moment_is_canceled_and_waited_for(workspace: Workspace) -> None:
+    batch = an_ended_batch(workspace)
+    request_delete(batch, now())
+    part = make_part(batch, 2, "submitted", processing_status="in_progress")
+    assert step(now() + SECOND)
+    part.refresh_from_db()
+    assert part.cancel_requested_at
+    assert not step(now() + SECOND)
+    assert MessageBatch.objects.count() == 4
+    MessageBatch.objects.filter(pk=part.pk).update(state="stored")
+    later = now() + HOUR
+    while step(later):
+        later += MINUTE
+    assert not Batch.objects.exists()
+
+
+def test_a_file_that_is_being_read_is_waited_for(workspace: Workspace) -> None:
+    batch = make_batch(workspace, ["one"])
+    at = now()
+    Upload.objects.update(lease_until=at + timedelta(seconds=20))
+    request_delete(batch, at)
+    assert step(at)
+    assert not step(at + SECOND)
+    assert Upload.objects.exists()
+    assert step(at + MINUTE)
+    assert not Upload.objects.exists()
+
+
+def test_only_that_batch_is_removed_where_one_is_named(workspace: Workspace) -> None:
+    batch, other = an_ended_batch(workspace), an_ended_batch(workspace)
+    request_delete(batch, now())
+    assert not step(now() + SECOND, other)
+    assert step(now() + SECOND, batch)
