@@ -60,14 +60,18 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
+# What fits into a database's integer.
+Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
 class Announcement(msgspec.Struct, frozen=True):
     """A file that a browser is about to send. The token is the same for each try."""
 
     name: str
     size: int
     token: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{16,64}$")]
-    recipe: int | None = None
-    batch: int | None = None
+    recipe: Id | None = None
+    batch: Id | None = None
 
 
 def begin(

@@ -121,6 +121,8 @@ class Sending {
         [tries, sure] = [tries + 1, false];
         this.moving = false;
         if (this.paused) continue;
+        this.samples = [];
+        this.show(this.place?.received ?? 0);
         this.lost(`Connection lost at ${amount(this.place?.received ?? 0)}. We go on by ourselves when it is back.`);
         await Promise.race([wait(Math.min(1000 * 2 ** (tries - 1), 8000)), online()]);
       }
@@ -130,6 +132,7 @@ class Sending {
   begin() {
     $(".drop", this.form).hidden = true;
     $(".reading")?.parentElement.remove();
+    $(".give-up")?.remove();
     say(this.form, "");
     this.panel.hidden = false;
     $("b", this.panel).textContent = this.file.name;

@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from batches import archive, starting
+from batches import archive, receiving, starting
 from batches.first_rows import describe_columns, first_rows, whole_row
 from batches.models import Batch, Upload, Worker
 from batches.models.worker import SILENT_AFTER
@@ -22,6 +22,7 @@ from batches.receiving import Refused
 from batches.rereading import read_otherwise
 from batches.views.finding import MEMBER, find_batch
 from batches.views.new import receive_form
+from batches.views.upload import after_cancelling
 from batches.words import count
 from claude_api.tolerant import clean
 from leases.clock import database_now
@@ -177,6 +178,8 @@ def change(request: HttpRequest, batch: Batch) -> HttpResponse:
         receive_form(request, batch.workspace, replacing=batch)
         return here
     stage = stage_of(batch.upload)
+    if "cancel" in request.POST and batch.upload is not None:
+        return redirect(after_cancelling(receiving.cancel(batch.upload), batch.workspace.slug))
     if "read" in request.POST and stage in ("ready", "refused", "stuck", "reading"):
         read_otherwise(batch, database_now(), **read_choices(request))
         return here
