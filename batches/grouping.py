@@ -140,20 +140,29 @@ def left_out(batch: Batch) -> Iterator[Group]:
 
 
 def first_left_out(batch: Batch) -> list[Example]:
-    """The first rows that were left out, by the file's problems or by the newest Run's."""
+    """The first rows that were left out, with the reasons of the file or of the newest Run."""
+    try:
+        found = list(islice(merge(left_out_by_file(batch), left_out_by_recipe(batch)), SHOWN))
+    except FileNotFoundError:
+        return []
+    return [Example(number, "", without_row(reason)) for number, reason in found]
+
+
+def left_out_by_file(batch: Batch) -> Iterator[tuple[int, str]]:
     upload = batch.upload
     if upload is None or upload.rows_fence is None:
-        return []
+        return
     broken = sorted({problem["row"] for problem in upload.first_problems if problem["row"]})
-    of_file = (
-        (row.number, row.reason)
-        for row in archive.read_rows(upload.pk, upload.rows_fence, broken)
-        if row.reason
-    )
+    for row in archive.read_rows(upload.pk, upload.rows_fence, broken):
+        if row.reason:
+            yield row.number, row.reason
+
+
+def left_out_by_recipe(batch: Batch) -> Iterator[tuple[int, str]]:
     run = batch.runs.exclude(left_out_fence=None).order_by("-pk").first()
-    of_recipe = archive.iterate_left_out(run.pk, run.left_out_fence) if run else iter(())
-    found = merge(of_file, ((row.number, row.reason) for row in of_recipe))
-    return [Example(number, "", without_row(reason)) for number, reason in islice(found, SHOWN)]
+    if run is not None:
+        for row in archive.iterate_left_out(run.pk, run.left_out_fence):
+            yield row.number, row.reason
 
 
 def without_row(reason: str) -> str:

@@ -32,7 +32,10 @@ def read_cells(batch: Batch, columns: Sequence[str], rows: list[int]) -> dict[in
     if upload is None or upload.rows_fence is None or not columns:
         return {}
     places = [upload.columns.index(name) for name in columns]
-    return {
-        row.number: [row.cells[place][:LENGTH] for place in places if place < len(row.cells)]
-        for row in archive.read_rows(upload.pk, upload.rows_fence, rows)
-    }
+    try:
+        return {
+            row.number: [row.cells[place][:LENGTH] for place in places if place < len(row.cells)]
+            for row in archive.read_rows(upload.pk, upload.rows_fence, rows)
+        }
+    except FileNotFoundError:
+        return {}

@@ -127,7 +127,10 @@ def find_row(batch: Batch, number: int) -> archive.Row | None:
     upload = batch.upload
     if upload is None or upload.rows_fence is None:
         return None
-    return archive.read_row(upload.pk, upload.rows_fence, number)
+    try:
+        return archive.read_row(upload.pk, upload.rows_fence, number)
+    except FileNotFoundError:
+        return None
 
 
 def find_requests(batch: Batch, number: int) -> list[Request]:

@@ -127,9 +127,7 @@ class Place(NamedTuple):
     own_id: str
 
 
-def iterate_places(
-    batch: Batch, chosen: Filter, start: int, chunk: int = CHUNK
-) -> Iterator[Place]:
+def iterate_places(batch: Batch, chosen: Filter, start: int, chunk: int = CHUNK) -> Iterator[Place]:
     """The places of all answers from a row on, in the order of the rows; read in chunks."""
     branches = [_places(branch, start, chunk) for branch in chosen.branches(batch)]
     return heapq.merge(*branches)

@@ -41,8 +41,12 @@ def make_upload(workspace: Workspace, cells: Iterable[str | None]) -> Upload:
         columns=["text"],
         rows_fence=1,
     )
-    with archive.writing(archive.rows(upload.pk, 1)) as file:
+    with (
+        archive.writing(archive.rows(upload.pk, 1)) as file,
+        archive.writing(archive.rows_index(upload.pk, 1)) as index,
+    ):
         for number, cell in enumerate(cells, 2):
+            index.write(archive.INDEX_ENTRY.pack(number, file.tell()))
             cut = archive.Row(number, reason=f"Row {number}: it is broken.")
             row = cut if cell is None else archive.Row(number, cells=[cell])
             file.write(msgspec.json.encode(row) + b"\n")
