@@ -33,14 +33,14 @@ class Column(NamedTuple):
 
 
 def first_rows(upload: Upload) -> list[ShownRow]:
-    if upload.rows_fence is None:
+    if upload.state != Upload.State.READY or upload.rows_fence is None:
         return []
     rows = archive.iterate_rows(upload.pk, upload.rows_fence)
     return [ShownRow(row.number, row.reason, list(_cells(row))) for row in islice(rows, FIRST)]
 
 
 def _cells(row: archive.Row) -> Iterator[Cell]:
-    texts = row.cells or [row.own_id, bytes(row.params[:LONG]).decode(errors="replace")]
+    texts = row.cells or [row.own_id, bytes(row.params)[:LONG].decode(errors="replace")]
     for text in texts:
         yield Cell(text[:SHORT], text[:LONG] if len(text) > SHORT // 4 else "")
 

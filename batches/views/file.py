@@ -166,7 +166,7 @@ def problems_of(upload: Upload) -> dict[str, Any]:
 def row_context(batch: Batch, number: int) -> dict[str, Any]:
     upload = batch.upload
     row = whole_row(upload, number) if upload is not None else None
-    return {"batch": batch, "upload": upload, "row": row, "row_number": number}
+    return {"upload": upload, "row": row, "row_number": number}
 
 
 def change(request: HttpRequest, batch: Batch) -> HttpResponse:
