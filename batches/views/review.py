@@ -30,7 +30,8 @@ def review(request: HttpRequest, slug: str, batch: int) -> HttpResponse:
         return redirect(f"batches:{place}", slug=slug, batch=batch)
     if request.method == "POST":
         return send(request, found) if "send" in request.POST else save(request, found)
-    looked_at = Review(found, selection_of(found), database_now())
+    again = "again" in request.GET
+    looked_at = Review(found, selection_of(found), database_now(), again=again)
     return show(request, looked_at, ReviewForm(found, looked_at.free))
 
 
@@ -66,7 +67,8 @@ def save(request: HttpRequest, batch: Batch) -> HttpResponse:
     looked_at = read(request, batch)
     if not request.htmx:  # type: ignore[attr-defined]
         if form.is_valid():
-            return redirect("batches:review", slug=batch.workspace.slug, batch=batch.pk)
+            where = reverse("batches:review", args=[batch.workspace.slug, batch.pk])
+            return redirect(f"{where}?again=1" if looked_at.again else where)
         return show(request, looked_at, form, status=422)
     context = {"batch": batch, "form": form, "review": looked_at, "free": looked_at.free}
     context |= {"beside": True, "typed_in": request.POST.get("typed_in")}

@@ -356,6 +356,9 @@ def test_a_twin_wants_a_second_word(cast, draft):
     assert "disabled" in button(page)
     assert press(cast, draft, page=page).status_code == 422
     assert "disabled" not in button(save(cast, draft, again="1").content.decode())
+    # Without scripts the word is kept in the address.
+    where = save(cast, draft, htmx=False, again="1").headers["Location"]
+    assert "disabled" not in button(cast.client(cast.bob).get(where).content.decode())
     assert press(cast, draft, page=page, again="1").status_code == 302
 
 
