@@ -1,3 +1,5 @@
+from typing import Any
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
@@ -21,37 +23,41 @@ def results(request: HttpRequest, slug: str, batch: int) -> HttpResponse:
         return redirect(with_query(request.path, query_without(request, "columns")))
     if "answered" in request.GET:
         return more_answers(request, found)
+    return render(request, "batches/results.html", read_answers(request, found))
+
+
+def read_answers(request: HttpRequest, batch: Batch) -> dict[str, Any]:
     chosen = Filter.read(request.GET)
     text = request.GET.get("q", "").replace("\x00", "").strip()[:LONGEST]
     start = read_row_number(request.GET.get("from")) or 0
-    page = search(found, chosen, text, start) if text else read_page(found, chosen, start)
-    columns = input_columns.choose(found, request.GET.getlist("columns"))
-    cells = input_columns.read_cells(found, columns, [one.row for one in page.results])
-    context = {
-        "batch": found,
-        "workspace": found.workspace,
+    page = search(batch, chosen, text, start) if text else read_page(batch, chosen, start)
+    columns = input_columns.choose(batch, request.GET.getlist("columns"))
+    cells = input_columns.read_cells(batch, columns, [one.row for one in page.results])
+    return {
+        "batch": batch,
+        "workspace": batch.workspace,
         "chosen": chosen,
         "q": text,
         "start": start,
         "page": page,
         "lines": [(one, cells.get(one.row, [""] * len(columns))) for one in page.results],
         "columns": columns,
-        "all_columns": input_columns.known_columns(found),
-        "chips": make_chips(request, found, chosen),
+        "all_columns": input_columns.known_columns(batch),
+        "chips": make_chips(request, batch, chosen),
         "links": make_links(request, page),
-        "total": chosen.count(found),
+        "total": chosen.count(batch),
         "row_query": with_query("", chosen.parameters()),
         "kept": query_without(request, "q", "from").items(),
     }
-    return render(request, "batches/results.html", context)
 
 
 def more_answers(request: HttpRequest, batch: Batch) -> HttpResponse:
-    """How many answers have come in since the page was read; 204 while none have."""
+    """How many answers have come in since the page was read; 204 where that was told already."""
     seen = read_row_number(request.GET["answered"]) or 0
-    if seen == batch.answered and not batch.final:
+    told = read_row_number(request.GET.get("told")) or seen
+    if told == batch.answered and not batch.final:
         return HttpResponse(status=204)
     more = max(batch.answered - seen, 0)
     return render(
-        request, "batches/results_more.html", {"batch": batch, "seen": seen, "more": more}
+        request, "batches/results_live.html", {"batch": batch, "seen": seen, "more": more}
     )

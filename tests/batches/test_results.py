@@ -169,11 +169,12 @@ def test_what_came_in_since_is_said_and_not_put_under_the_pointer(cast: Cast) ->
     first, second = add_part(batch, (2, 3)), add_part(batch, (4, 5, 6))
     collect(first, {2: succeeded("yes"), 3: BUSY})
     html = main_of(get(cast, batch))
-    assert f'hx-get="/w/team/batches/{batch.pk}/results/?answered=2"' in html
+    assert f'hx-get="/w/team/batches/{batch.pk}/results/?answered=2&amp;told=2"' in html
     assert get(cast, batch, "?answered=2").status_code == 204
     collect(second, dict.fromkeys((4, 5, 6), succeeded("yes")))
     last = get(cast, batch, "?answered=2")
-    assert text_of(last) == "3 more answers have come in. Show"
+    assert "3 more answers have come in. Show" in text_of(last)
+    assert '<span id="tab-results" hx-swap-oob="true">5</span>' in last.content.decode()
     assert "hx-trigger" not in last.content.decode()
 
 
