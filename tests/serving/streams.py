@@ -37,10 +37,19 @@ async def pour(request: HttpRequest, pieces: int) -> StreamingHttpResponse:
         try:
             for number in range(pieces):
                 if number % 100 == 0:
-                    logger.info("poured 100 pieces")
+                    logger.info("poured on")
                 yield PIECE
         finally:
             logger.info("poured out")
+
+    return StreamingHttpResponse(body())
+
+
+@login_not_required
+async def break_off(request: HttpRequest) -> StreamingHttpResponse:
+    async def body() -> AsyncIterator[bytes]:
+        yield PIECE
+        raise RuntimeError("broken off")
 
     return StreamingHttpResponse(body())
 
@@ -75,6 +84,7 @@ def unfinished(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [
     path("pour/<int:pieces>", pour),
+    path("break", break_off),
     path("digest", digest),
     path("slow", slow),
     path("hang", hang),
