@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import NamedTuple
 
-from django.db.models import Max, Min
+from django.db.models import Count, Max, Min
 
 from batches.models import Batch, MessageBatch, Run, Worker
 from batches.models.batch import superseded
@@ -16,6 +16,7 @@ PARTS_PER_PAGE = 50
 SOON = timedelta(hours=2)
 # Work that is due lies this long before a page wonders about the workers.
 PATIENCE = timedelta(seconds=10)
+MOST_DELAYS = 3
 USUAL_OVER = 12
 USUAL_FROM = 5
 
@@ -131,6 +132,27 @@ def idle_since(batch: Batch, at: datetime) -> datetime | None:
     dates: Sequence[datetime] = [one["first"] for one in (runs, parts) if one["first"]]
     since = min(dates, default=None)
     return since if since and since <= at - PATIENCE else None
+
+
+class Delay(NamedTuple):
+    """Why parts wait, in the words of what held them up."""
+
+    reason: str
+    parts: int
+    first: int
+
+    def __str__(self) -> str:
+        who = f"Part {self.first:,} waits" if self.parts == 1 else f"{self.parts:,} parts wait"
+        return f"{who}. {self.reason.rstrip('.')}. It is tried again by itself."
+
+
+def delays(batch: Batch) -> list[Delay]:
+    """The most common ones; what a person has to mend is asked elsewhere."""
+    states = (State.QUEUED, State.SUBMITTED, State.INCOMPLETE)
+    waiting = batch.message_batches.filter(state__in=states, cancel_requested_at=None)
+    reasons = waiting.exclude(reason="").values("reason").order_by()
+    counted = reasons.annotate(parts=Count("pk"), first=Min("part")).order_by("-parts", "first")
+    return [Delay(**row) for row in counted[:MOST_DELAYS]]
 
 
 def refused_run(batch: Batch) -> Run | None:

@@ -10,7 +10,7 @@ from batches.figures import figures
 from batches.first_answers import first_answers
 from batches.models import Batch
 from batches.pages import read_id
-from batches.progress import Parts, Timing, idle_since, refused_run
+from batches.progress import Parts, Timing, delays, idle_since, refused_run
 from batches.templatetags.batch_rows import step_of
 from batches.views.finding import find_batch
 from leases.clock import database_now
@@ -55,7 +55,8 @@ def progress_of(request: HttpRequest, batch: Batch) -> Region:
         "refused_run": refused_run(batch),
         "unknown_parts": list(unknown_parts(batch)),
         "questions": list(set_aside(batch)),
-        "about_the_key": list(about_the_key(batch)),
+        "about_the_key": (asked := list(about_the_key(batch))),
+        "delays": [] if asked else delays(batch),
         "answers": first_answers(batch),
     }
     return Region(

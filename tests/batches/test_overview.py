@@ -210,6 +210,18 @@ def test_a_part_whose_outcome_is_unknown_asks_the_members(cast: Cast) -> None:
     assert "resolve_part" not in text
 
 
+def test_what_parts_wait_for_is_said(cast: Cast) -> None:
+    save_key(cast.workspace, "claude", "sk-ant-acme-secret")
+    batch = make_batch(cast, "one", "two")
+    run = make_run(batch)
+    refused = "Nothing was sent to api.anthropic.com: Connection refused."
+    for row in (2, 3):
+        make_part(run, [row], state="queued", api="claude", reason=refused)
+    batch.recount()
+    text = text_of(cast.client(cast.vera), address(batch))
+    assert f"2 parts wait. {refused} It is tried again by itself." in text
+
+
 def test_time_that_runs_out_is_said(cast: Cast) -> None:
     batch = make_batch(cast, "one")
     run = make_run(batch)
