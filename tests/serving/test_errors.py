@@ -5,6 +5,7 @@ import pytest
 from django.test import RequestFactory
 
 from serving.errors import server_error
+from tests.cast import Cast
 
 
 @pytest.mark.logs_errors
@@ -17,3 +18,24 @@ def test_a_failure_is_found_in_the_log_by_its_reference(caplog: pytest.LogCaptur
     )
     assert found is not None
     assert caplog.messages == [f"reference {found[1]}: GET /w/acme/ failed"]
+
+
+@pytest.mark.parametrize(("chosen", "attribute"), [("dark", ' data-theme="dark"'), ('"><b', "")])
+def test_a_form_without_its_token_is_too_old_in_the_chosen_theme(
+    cast: Cast, chosen: str, attribute: str
+) -> None:
+    client = cast.client(cast.alice, enforce_csrf_checks=True)
+    client.cookies["theme"] = chosen
+    response = client.post("/w/acme/settings/", {"name": "Mine"})
+    assert response.status_code == 403
+    page = response.content.decode()
+    assert "This form is too old" in page
+    assert f'<html lang="en"{attribute}>' in page
+
+
+def test_what_is_not_there_leads_to_the_batches(cast: Cast) -> None:
+    response = cast.client(cast.alice).get("/w/other/")
+    assert response.status_code == 404
+    page = response.content.decode()
+    assert "This page does not exist, or it belongs to a workspace you are not in." in page
+    assert '<a class="button primary" href="/">Your batches</a>' in page
