@@ -80,26 +80,20 @@ def forecast(findings: Findings, chosen: int, trial: Trial | None = None) -> For
     }
     if not findings.tokens_are_counted:
         return Forecast(**common)
-    inputs = [fit(group.counted) for group in findings.groups]
-    tokens = sum(
-        total_tokens(group, one) for group, one in zip(findings.groups, inputs, strict=True)
-    )
+    lines = [fit(group.counted) for group in findings.groups]
+    tokens = sum(map(total_tokens, findings.groups, lines))
     common["input_tokens"] = tokens * share
     common["output_tokens"] = trial.output_tokens * chosen if trial else None
     bills = [
-        Bill(group, one, prices)
-        for group, one in zip(findings.groups, inputs, strict=True)
+        Bill(group, line, prices)
+        for group, line in zip(findings.groups, lines, strict=True)
         if (prices := priced[group.model]) is not None
     ]
     if common["unpriced"] or not bills:
         return Forecast(**common)
+    span, working = add_up(bills, chosen, share, trial), work_out(bills, chosen, share)
     day = bills[0].prices.as_of
-    return Forecast(
-        **common,
-        span=add_up(bills, chosen, share, trial),
-        working=work_out(bills, chosen, share),
-        as_of=f"{day.day} {day:%b %Y}",
-    )
+    return Forecast(**common, span=span, working=working, as_of=f"{day.day} {day:%b %Y}")
 
 
 def fit(counted: list[tuple[int, int]]) -> Fit:
