@@ -257,6 +257,9 @@ class Server(DaphneServer):
         if protocol not in self.connections:
             return None
         scope.setdefault("asgi", {"version": "3.0"})
+        if scope["client"] is None:
+            # Who comes over a UNIX socket is on this machine; limits count by address.
+            scope["client"] = ["127.0.0.1", 0]
         application = self.application(
             scope=scope, receive=protocol.receive, send=partial(self.handle_reply, protocol)
         )

@@ -82,6 +82,11 @@ def unfinished(request: HttpRequest) -> HttpResponse:
     return HttpResponse(str(counts["started"] - counts["finished"] - 1))
 
 
+@login_not_required
+def address(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(request.META["REMOTE_ADDR"])
+
+
 urlpatterns = [
     path("pour/<int:pieces>", pour),
     path("break", break_off),
@@ -89,6 +94,7 @@ urlpatterns = [
     path("slow", slow),
     path("hang", hang),
     path("unfinished", unfinished),
+    path("address", address),
 ]
 pages = Handler()
 
