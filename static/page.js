@@ -1,6 +1,6 @@
 // What every page does: clocks, keys, dialogs, the drawer, copying, toasts, live regions.
 //
-//   <time datetime>              "12 min ago"; data-since: a clock; data-clock: 14:05; data-due: tomorrow 14:05
+//   <time datetime>              "12 min ago"; data-since: a clock; data-clock: 14:05 (="s": 14:05:12); data-due: tomorrow 14:05
 //   <a hx-target="#dialog">      what comes is shown as a dialog; [data-close] in it closes it, and so
 //                                does sending a form[data-closes], whose answer is a download
 //   <a hx-target="#drawer">      what comes opens at the side, on a wide screen; else the link is followed
@@ -44,7 +44,7 @@ function due(then, now) {
 
 function tell(time) {
   const then = new Date(time.dateTime), now = new Date(), kind = time.dataset;
-  const text = "since" in kind ? since(then, now) : "clock" in kind ? clock(then) : "due" in kind ? due(then, now) : ago(then, now);
+  const text = "since" in kind ? since(then, now) : "clock" in kind ? clock(then) + (kind.clock ? `:${two(then.getSeconds())}` : "") : "due" in kind ? due(then, now) : ago(then, now);
   if (time.textContent !== text) time.textContent = text;
   if (time.title) time.title = then.toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "long" });
 }

@@ -8,6 +8,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from batches.costing import Bar
 from batches.models import Batch, MessageBatch, Upload
 from batches.words import say_size
 
@@ -173,6 +174,12 @@ def moment(then: datetime | None) -> SafeString:
     return format_html(
         '<span title="{}">{} UTC</span>', then.isoformat(), said.strftime("%Y-%m-%d %H:%M:%S")
     )
+
+
+@register.filter
+def cost_bar(batch: Batch) -> Bar | None:
+    """Estimate against actual, for a section that is there only where something is known."""
+    return Bar.of(batch) if batch.parts else None
 
 
 @register.filter

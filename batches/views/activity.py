@@ -13,6 +13,8 @@ from batches.views.finding import find_batch
 from workspaces.models import Event
 
 PER_PAGE = 100
+# What only a person does; without an actor it was done from a shell.
+BY_HAND = ("run", "cancel", "renamed")
 
 
 @require_safe
@@ -30,6 +32,7 @@ def activity(request: HttpRequest, slug: str, batch: int) -> HttpResponse:
         "days": list(by_day(found, shown)),
         "older": shown[-1].pk if len(page) > PER_PAGE else None,
         "turned": before is not None,
+        "by_hand": BY_HAND,
     }
     return render(request, "batches/activity.html", context)
 

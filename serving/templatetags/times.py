@@ -39,6 +39,17 @@ def clock(then: datetime) -> SafeString:
 
 
 @register.simple_tag
+def clock_seconds(then: datetime) -> SafeString:
+    """`12:04:31`."""
+    return format_html(
+        '<time datetime="{}" data-clock="s" title="{} UTC">{}</time>',
+        then.isoformat(),
+        then.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S"),
+        then.astimezone(UTC).strftime("%H:%M:%S"),
+    )
+
+
+@register.simple_tag
 def elapsed(since: datetime) -> SafeString:
     """`4 min 12 s`: a clock that the page keeps going."""
     seconds = max(0, int((datetime.now(UTC) - since).total_seconds()))

@@ -31,8 +31,8 @@ def test_it_tells_the_story_newest_first(cast: Cast) -> None:
     batch.record("run", "9,997 requests were sent off.", actor=cast.bob, at=NOON)
     batch.record("submitted", "Part 1 was sent: msgbatch_01Ac.", at=MIDNIGHT)
     text = text_of(cast, batch)
-    assert "Wednesday, 14 October 2026 23:30 worker Part 1 was sent: msgbatch_01Ac." in text
-    assert "12:00 bob 9,997 requests were sent off." in text
+    assert "Wednesday, 14 October 2026 23:30:00 worker Part 1 was sent: msgbatch_01Ac." in text
+    assert "12:00:00 bob 9,997 requests were sent off." in text
     assert text.index("Part 1 was sent") < text.index("9,997 requests")
 
 
