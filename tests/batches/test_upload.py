@@ -278,6 +278,26 @@ def test_what_is_no_table_is_refused_before_it_is_sent(signed_in: Page, tmp_path
     assert not Upload.objects.exists()
 
 
+DROP = """([kind]) => {
+    const files = new DataTransfer();
+    files.items.add(new File(["id,text\\n1,tea\\n"], "dropped.csv"));
+    const options = { bubbles: true, cancelable: true, dataTransfer: files };
+    document.querySelector("main").dispatchEvent(new DragEvent(kind, options));
+}"""
+
+
+def test_a_file_is_dropped_on_the_list_of_batches(signed_in: Page) -> None:
+    page = signed_in
+    page.goto("/w/acme/batches/")
+    page.evaluate(DROP, ["dragover"])
+    assert page.locator(".over").count() == 1
+    page.evaluate(DROP, ["drop"])
+    page.get_by_text("Reading rows").wait_for()
+    parsing.step(database_now())
+    page.get_by_role("link", name="Continue to the recipe").wait_for()
+    assert Batch.objects.get().name == "dropped"
+
+
 @pytest.fixture
 def without_scripts(browser: Browser, site: Site, team: Cast) -> Iterator[Page]:
     context = browser.new_context(base_url=site.url, java_script_enabled=False)
