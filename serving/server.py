@@ -18,9 +18,10 @@ import os
 import signal
 import socket
 import tempfile
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
+from autobahn.websocket.protocol import PreparedMessage
 from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.server import Server as DaphneServer
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
@@ -177,6 +178,12 @@ class WebSocket(WebSocketProtocol):
         if self.queue.qsize() >= WAITING:
             self.transport.pauseProducing()
 
+    def serverSend(self, content: str | bytes, binary: bool = False) -> None:
+        if isinstance(content, str) and not binary and self.state == self.STATE_OPEN:
+            self.sendPreparedMessage(text_message(content))
+        else:
+            super().serverSend(content, binary)
+
     async def receive(self) -> dict[str, Any]:
         message = await self.queue.get()
         if self.queue.empty():
@@ -189,6 +196,12 @@ class WebSocket(WebSocketProtocol):
 
     def hang_up(self) -> None:
         self.dropConnection(abort=True)
+
+
+@lru_cache(maxsize=16)
+def text_message(text: str) -> PreparedMessage:
+    """Encoded once for all the websockets that are sent the same, one after the other."""
+    return PreparedMessage(text.encode(), isBinary=False, applyMask=False, doNotCompress=True)
 
 
 class RequestFactory(HTTPFactory):
