@@ -6,10 +6,10 @@ from django import template
 from django.utils.safestring import SafeString
 
 from batches import json_text
-from batches import markdown as markdown_of_models
 from batches.concerns import UNFIT
 from batches.models import Batch
 from batches.templatetags.batch_rows import result_pill
+from workspaces import markdown as markdown_of_models
 
 register = template.Library()
 # Answers that succeeded and are worth a look: icon and word.

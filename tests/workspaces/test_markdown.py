@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.markdown import TAGS, render
 from tests.batches.html import tags_in
+from workspaces.markdown import TAGS, render
 
 
 def test_it_renders_what_models_write() -> None:
