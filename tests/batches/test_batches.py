@@ -127,6 +127,7 @@ def test_cost_is_what_it_came_to_or_may_come_to(cast: Cast) -> None:
     assert row_of(cast)[7] == "$4.44"
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("query", "found"),
     [

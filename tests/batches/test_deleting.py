@@ -54,6 +54,7 @@ def remove(at_most: int = 100) -> int:
     return turns
 
 
+@pytest.mark.both_databases
 def test_nothing_is_left_but_that_it_was_deleted(workspace: Workspace) -> None:
     batch = an_ended_batch(workspace)
     assert files()
