@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 from pytest_django import Settings
 
-from tests.processes import NEEDS, running, wait_for_line
+from tests.processes import NEEDS, Sandbox, running, wait_for_line
 
 CHROMIUM = Path("/usr/bin/chromium")
 LISTENING = re.compile(r"Listening on TCP address ([\d.]+:\d+)")
@@ -37,13 +37,15 @@ class Site:
 
 
 @pytest.fixture(scope="session")
-def web(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """One web server for the run, on the database of the tests."""
+def web(
+    django_db_setup: None, sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    """One web server for the run, on the database of the tests; it knows of their sandbox."""
     directory = tmp_path_factory.mktemp("web")
     data, log = directory / "data", directory / "log"
     data.mkdir()
     command = [sys.executable, "manage.py", "serve", "--port", "0"]
-    environment = {**os.environ, "SLUICE_DATA_DIR": str(data)}
+    environment = {**os.environ, "SLUICE_DATA_DIR": str(data), "SANDBOX_URL": sandbox.url}
     with running(*command, log=log, environment=environment) as process:
         yield Site(f"http://{wait_for_line(process, log, LISTENING)[1]}", data)
         assert process.poll() is None, f"the web server died:\n{log.read_text()}"
