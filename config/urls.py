@@ -8,6 +8,7 @@ from serving.theme import theme
 urlpatterns = [
     path("", include("workspaces.urls")),
     path("", include("batches.urls")),
+    path("", include("streaming.urls")),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
     path("health", health, name="health"),

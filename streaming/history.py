@@ -83,8 +83,14 @@ def prompt_to_go_on(turn: Turn, earlier: Sequence[Turn]) -> list[Message]:
 
 def takes_prefill(parameters: dict[str, Any]) -> bool:
     """Whether a request may end with the beginning of the answer."""
-    found = _VERSION.match(parameters.get("model", ""))
     thinking = (parameters.get("thinking") or {}).get("type", "disabled")
-    if found is None or thinking != "disabled" or "format" in parameters.get("output_config", {}):
+    if thinking != "disabled" or "format" in parameters.get("output_config", {}):
         return False
-    return (int(found[1]), int(found[2] or 0)) <= (4, 5)
+    version = version_of(parameters.get("model", ""))
+    return version is not None and version <= (4, 5)
+
+
+def version_of(model: str) -> tuple[int, int] | None:
+    """(4, 5) of `claude-haiku-4-5-20251001`; None of what is named otherwise."""
+    found = _VERSION.match(model)
+    return (int(found[1]), int(found[2] or 0)) if found else None

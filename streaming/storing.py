@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from django.db import transaction
+from django.db.models import QuerySet
 
 from leases.clock import database_now
 from leases.models import LEASE
@@ -64,6 +65,17 @@ def stored_frames(turn_id: int, after: int) -> list[Sent]:
     return [Sent(seq, payload) for seq, payload in rows.values_list("seq", "payload")]
 
 
+def fold_stored(turn_id: int) -> tuple[Snapshot, Transcript, int]:
+    """What a live Turn's frames say together, and the number of the last one."""
+    snapshot, transcript, last = Snapshot(), Transcript(), 0
+    for frame in stored_frames(turn_id, 0):
+        last = frame.seq
+        for event in read_frame(frame.payload):
+            snapshot = accumulate(snapshot, event)
+            transcript.add(event)
+    return snapshot, transcript, last
+
+
 def answer_of(snapshot: Snapshot, transcript: Transcript) -> dict[str, Any]:
     """The columns of a Turn that say what was answered."""
     return {
@@ -79,18 +91,25 @@ def interrupt_abandoned(turn: Turn, at: datetime) -> bool:
     """Say of a live Turn whose writer is gone that it was interrupted; its text so far is kept."""
     if not Turn.objects.abandoned(at).filter(pk=turn.pk, fence=turn.fence).exists():
         return False
-    snapshot, transcript, last = Snapshot(), Transcript(), 0
-    for frame in stored_frames(turn.pk, 0):
-        last = frame.seq
-        for event in read_frame(frame.payload):
-            snapshot = accumulate(snapshot, event)
-            transcript.add(event)
+    snapshot, transcript, last = fold_stored(turn.pk)
     reason = interrupted_after(transcript, SERVER_STOPPED)
     changes = answer_of(snapshot, transcript)
     ended = turn.finish(state=Turn.State.INTERRUPTED, at=at, reason=reason, frames=last, **changes)
     turn.refresh_from_db()
     forget_frames(turn.pk)
     return ended
+
+
+def end_abandoned(turns: QuerySet[Turn], at: datetime) -> None:
+    """Say of all Turns whose writer is gone that they were interrupted.
+
+    After a crash on this machine nobody waits until the leases run out.
+    """
+    live = turns.filter(state__in=Turn.LIVE)
+    if live.exists():
+        Turn.objects.filter(pk__in=live.values("pk")).free_abandoned(at)
+    for turn in turns.filter(state__in=Turn.LIVE, lease_until__lte=at):
+        interrupt_abandoned(turn, at)
 
 
 def interrupted_after(transcript: Transcript, why: str) -> str:

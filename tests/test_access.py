@@ -17,6 +17,7 @@ from batches.models import Batch
 from config.asgi import application, websocket_routes
 from leases.clock import database_now
 from streaming.asking import begin
+from streaming.models import Turn
 from tests.batches.stage import make_batch, make_part, make_upload
 from tests.cast import ROLES, Cast
 from tests.streaming.turns import make_turn
@@ -85,6 +86,24 @@ EXPECTED: dict[str, dict[str, dict[str, int]]] = {
     "batches:rename": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 302, "owner": 302}},
     "batches:delete": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 422, "owner": 422}},
     "batches:reuse": {"POST": {**MEMBERS, "member": 302, "owner": 302}},
+    "streaming:conversations": {"GET": READERS},
+    "streaming:conversations_live": {"GET": READERS},
+    "streaming:recent": {"GET": READERS},
+    "streaming:new": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 422, "owner": 422}},
+    "streaming:try_row": {"POST": {**MEMBERS, "member": 422, "owner": 422}},
+    # While an answer is being written nothing more can be asked.
+    "streaming:conversation": {
+        "GET": READERS,
+        "POST": {**MEMBERS, "member": 422, "owner": 422},
+    },
+    "streaming:conversation_live": {"GET": READERS},
+    "streaming:rename": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 422, "owner": 422}},
+    "streaming:delete": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 422, "owner": 422}},
+    "streaming:turn": {"GET": {**READERS, "viewer": 302, "member": 302, "owner": 302}},
+    "streaming:stop": {"POST": {**MEMBERS, "member": 302, "owner": 302}},
+    "streaming:go_on": {"POST": {**MEMBERS, "member": 422, "owner": 422}},
+    "streaming:again": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 422, "owner": 422}},
+    "streaming:results": {"POST": {**MEMBERS, "member": 422, "owner": 422}},
     "health": {"GET": EVERYBODY},
     "theme": {"POST": SIGNED_IN_IS_SENT_ON},
     "keys": {"POST": SIGNED_IN_IS_SENT_ON},
@@ -105,12 +124,19 @@ OBJECTS: dict[str, Callable[[Workspace], Any]] = {
     "upload": lambda workspace: make_upload(workspace, ["one"]).pk,
     "row": lambda workspace: FIRST_ROW,
     "member": lambda workspace: workspace.memberships.order_by("pk")[0].pk,
+    "conversation": lambda workspace: a_live_turn(workspace).conversation_id,
+    # Arguments are made in the order of their names: this is the turn of that conversation.
+    "turn": lambda workspace: Turn.objects.get(conversation__workspace=workspace).pk,
 }
 FIRST_ROW = 2
 
 
+def a_live_turn(workspace: Workspace) -> Turn:
+    return make_turn(begin(workspace, "Rivers", database_now(), actor=None))
+
+
 def live_path(workspace: Workspace) -> str:
-    turn = make_turn(begin(workspace, "Rivers", database_now(), actor=None))
+    turn = a_live_turn(workspace)
     place = f"conversations/{turn.conversation_id}/turns/{turn.pk}/live/"
     return f"/w/{workspace.slug}/{place}"
 
