@@ -28,9 +28,7 @@ def first_answers(batch: Batch) -> list[FirstAnswer]:
     first = Result.objects.of(part.pk).select_related("request").order_by("pk")[:LOOKED_AT]
     answered = [result for result in first if result.type == SUCCEEDED and not result.retried_in_id]
     return [
-        FirstAnswer(
-            result.row, result.request.own_id, read_input(batch, result.row), result.preview
-        )
+        FirstAnswer(one.row, one.request.own_id, read_input(batch, one.row), one.preview)
         for one in answered[:SHOWN]
     ]
 
