@@ -1,0 +1,105 @@
+"""A browser that runs no scripts: signing in, a small file, one run, reading, taking away."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from pytest_django import Settings
+
+from batches.models import Batch
+from batches.worker import turn
+from tests.browser import Site, note
+from tests.cast import Cast, gather
+from tests.processes import Sandbox, wait_until
+from tests.workspaces.test_pages_in_browser import sign_in
+from workspaces.models import ApiKey
+
+pytestmark = pytest.mark.django_db(transaction=True)
+TABLE = "id;review\na;Schön warm\nb;broken;by a cell\nc;好\nd;fine\n"
+
+
+@pytest.fixture
+def bare_page(browser: Browser, site: Site) -> Iterator[Page]:
+    complaints: list[str] = []
+    context = browser.new_context(base_url=site.url, java_script_enabled=False)
+    page = context.new_page()
+    page.set_default_timeout(10_000)
+    page.on("console", lambda message: note(complaints, message))
+    yield page
+    context.close()
+    assert not complaints
+
+
+@pytest.fixture
+def team(site: Site, settings: Settings, sandbox: Sandbox, scope: str) -> Cast:
+    settings.SANDBOX_URL = sandbox.url
+    cast = gather()
+    ApiKey.seal(cast.workspace, "sandbox", scope)
+    return cast
+
+
+def work() -> None:
+    """Turns of a worker until nothing is due right now."""
+    while turn():
+        pass
+
+
+def test_a_table_is_sent_and_read(bare_page: Page, team: Cast, tmp_path: Path) -> None:
+    page = bare_page
+    file = tmp_path / "reviews.csv"
+    file.write_text(TABLE)
+    sign_in(page, team.bob)
+    page.wait_for_url("**/w/acme/")
+
+    page.get_by_role("link", name="Upload a file").click()
+    page.locator("input[type=file]").set_input_files(file)
+    page.get_by_role("button", name="Upload").click()
+    page.wait_for_url("**/file/")
+    work()
+    page.get_by_role("link", name="Look again").click()
+    expect(page.get_by_role("heading", name="1 row cannot be sent")).to_be_visible()
+    page.get_by_label("Leave this row out and send 3").check()
+    # It says that it waits for the choice, which is sent along with it.
+    page.get_by_role("button", name="Continue to the recipe").click(force=True)
+    page.wait_for_url("**/recipe/")
+
+    model = page.get_by_label("Model", exact=True)
+    model.select_option(model.locator("option", has_text="Haiku 4.5").get_attribute("value"))
+    page.get_by_label("Prompt", exact=True).fill("Is this positive? {{review}}")
+    page.get_by_label("Max tokens").fill("60")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.locator("#preview")).to_contain_text("Schön warm")
+    page.get_by_role("button", name="Continue to review").click()
+    page.wait_for_url("**/review/")
+    work()
+    page.reload()
+    page.get_by_label("Leave 1 row out").check()
+    page.get_by_role("button", name="Send 3 requests").click()
+    page.wait_for_url(re.compile(r"/batches/\d+/$"))
+
+    def ended() -> bool:
+        work()
+        return Batch.objects.get().state == Batch.State.ENDED
+
+    wait_until(ended)
+    page.reload()
+    expect(page.locator("#head-pill")).to_contain_text("Ended")
+    page.get_by_role("navigation", name="Batch #").get_by_role("link", name="Results").click()
+    expect(page.locator("table.answers tbody tr")).to_have_count(3)
+    page.get_by_role("link", name="4", exact=True).click()
+    expect(page.get_by_role("heading", name="Row 4")).to_be_visible()
+    expect(page.locator("main")).to_contain_text("好")
+    page.get_by_role("link", name="Problems").click()
+    expect(page.locator("main")).to_contain_text("Left out")
+
+    page.get_by_role("link", name="Download results").click()
+    with page.expect_download() as saving:
+        page.get_by_role("button", name="Download").click()
+    text = Path(saving.value.path()).read_text("utf-8-sig")
+    lines = list(csv.DictReader(io.StringIO(text)))
+    assert [line["id"] for line in lines] == ["a", "b", "c", "d"]
+    assert "3 cells" in lines[1]["error"]
