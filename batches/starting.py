@@ -109,7 +109,8 @@ def one_at_a_time(workspace: Workspace) -> Iterator[None]:
     Two who start the same file at once follow each other, and the second finds the first.
     """
     with transaction.atomic():
-        Workspace.objects.select_for_update().get(pk=workspace.pk)
+        # Not against what only refers to the workspace: events, and files that arrive.
+        Workspace.objects.select_for_update(no_key=True).get(pk=workspace.pk)
         yield
 
 

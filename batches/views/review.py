@@ -83,6 +83,8 @@ def send(request: HttpRequest, batch: Batch) -> HttpResponse:
     if not form.is_valid():
         return show(request, read(request, batch), form, status=422)
     with one_at_a_time(batch.workspace):
+        # Nor may its file or its recipe change any more while it is looked at.
+        Batch.objects.select_for_update().filter(pk=batch.pk).first()
         found = find_batch(request, batch.workspace.slug, batch.pk, MEMBER)
         token = request.POST.get("token", "")
         # Whoever pressed first has pressed for everybody who saw the same page.
@@ -102,6 +104,8 @@ def objections(request: HttpRequest, looked_at: Review, *, too_old: bool) -> lis
     found = [obstacle.sentence for obstacle in looked_at.obstacles]
     if too_old:
         found.append("This page is too old. Look at it again, and send then.")
+    elif not found and request.POST.get("seen") != looked_at.estimate.digest:
+        found.append("The file, the recipe or the key was changed. Look again, and send then.")
     elif not found and request.POST["send"] != str(looked_at.chosen):
         found.append(f"It is {looked_at.chosen:,} requests by now. Look again, and send then.")
     return found

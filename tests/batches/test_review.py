@@ -12,6 +12,7 @@ from batches.models import Batch, Estimate, Run, Worker
 from tests.batches import build
 from tests.batches.stage import now
 from tests.processes import wait_until
+from workspaces.keys import save_key as save_key_anew
 from workspaces.models import ApiKey, Event
 
 RECIPE = {"model": "claude-haiku-4-5", "prompt": "Label {{text}}", "max_tokens": 300}
@@ -83,6 +84,8 @@ def form_of(page, **changes):
     token = re.search(r'name="token" value="([^"]*)"', page)[1]
     sends = re.search(r'name="send" value="(\d+)"', page)
     fields = {"token": token, "name": "October", "labels": "", "rows": "all", "part_size": "0"}
+    seen = re.search(r'name="seen" value="(\w+)"', page)
+    fields |= {"seen": seen[1]} if seen else {}
     return fields | ({"send": sends[1]} if sends else {}) | changes
 
 
@@ -378,6 +381,24 @@ def test_a_recipe_that_was_changed_since_is_not_sent(cast, draft):
     assert response.status_code == 422
     assert "The rows are still being checked." in words(response.content.decode())
     assert not draft.runs.exists()
+
+
+@pytest.mark.parametrize("change", ["recipe", "key"])
+def test_what_was_changed_and_checked_since_is_not_sent(cast, draft, change):
+    """The page still shows the price of before, and the number of rows is the same."""
+    page = look(cast, draft)
+    if change == "recipe":
+        Batch.objects.update(recipe=RECIPE | {"model": "claude-opus-4-8"})
+    else:
+        save_key_anew(cast.workspace, "claude", "sk-ant-three-four")
+    draft = Batch.objects.get()
+    check(draft)
+    response = press(cast, draft, page=page)
+    assert response.status_code == 422
+    again = response.content.decode()
+    assert "The file, the recipe or the key was changed." in words(again)
+    assert not draft.runs.exists()
+    assert press(cast, draft, page=again).status_code == 302
 
 
 @pytest.mark.parametrize("token", ["", "after-99", "x" * 100])
