@@ -122,7 +122,7 @@ class Live {
     const kind = KINDS[content.type] ?? "other";
     const element = document.getElementById(`live-${kind}`).content.cloneNode(true).firstElementChild;
     const node = document.createTextNode("");
-    element.querySelector("[data-grows]").append(node);
+    (element.matches("[data-grows]") ? element : element.querySelector("[data-grows]")).append(node);
     const name = element.querySelector("[data-name]");
     if (name) name.textContent = kind === "tool" ? content.name : content.type;
     if (kind === "thinking") element.id = `${this.article.id}-block-${index}`;
@@ -274,5 +274,5 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.ctrlKey && !event.metaKey && event.target.matches("#settings input")) event.preventDefault();
 });
 
-if (!location.hash && document.getElementById("turns")) toEnd();
+if (["", "#composer"].includes(location.hash) && document.getElementById("turns")) toEnd();
 look();

@@ -100,7 +100,17 @@ class SettingsForm(forms.Form):
 
     @property
     def is_listed(self) -> bool:
-        return self.shown_model in dict(self.offers.choices)
+        return bool(self.offers.id_of(self.shown_model))
+
+    @property
+    def model_choices(self) -> list[tuple[str, str, bool]]:
+        """(value, label, is it chosen); an alias that was typed stands for its model."""
+        chosen = self.shown_model
+        listed = self.offers.id_of(chosen)
+        return [
+            (chosen if id == listed else id, label, id == listed)
+            for id, label in self.offers.choices
+        ]
 
     def clean(self) -> dict[str, Any]:
         fields = self.cleaned_data
@@ -189,17 +199,17 @@ class ResultsForm(forms.Form):
 
     token = forms.CharField(max_length=64)
 
-    def __init__(self, *given: Any, calls: list[dict[str, Any]], **options: Any) -> None:
+    def __init__(self, *given: Any, calls: dict[int, dict[str, Any]], **options: Any) -> None:
         super().__init__(*given, **options)
         self.calls = calls
-        for nth, _ in enumerate(calls):
+        for nth in calls:
             self.fields[f"result-{nth}"] = forms.CharField(required=False, strip=False)
             self.fields[f"failed-{nth}"] = forms.BooleanField(required=False)
 
     @property
     def blocks(self) -> list[dict[str, Any]]:
         """The results as the API takes them."""
-        return [self._block(nth, call) for nth, call in enumerate(self.calls)]
+        return [self._block(nth, call) for nth, call in self.calls.items()]
 
     def _block(self, nth: int, call: dict[str, Any]) -> dict[str, Any]:
         block: dict[str, Any] = {

@@ -15,6 +15,7 @@ from streaming.snapshot import Snapshot
 MARKED = 64_000  # characters of a text that are shown as Markdown
 FOLDED = 600  # characters of a prompt, from where on it is folded
 SHOWN = 200_000  # characters of one block on a page
+WAITING = ("tool_use", "pause_turn")
 SERVER_TOOLS = ("server_tool_use", "mcp_tool_use")
 
 
@@ -66,15 +67,25 @@ class ShownTurn:
 
     @property
     def icon(self) -> str:
-        return f"icons/{look(self.turn)[0]}.svg"
+        return f"icons/{self._look[0]}.svg"
 
     @property
     def colour(self) -> str:
-        return look(self.turn)[1]
+        return self._look[1]
 
     @property
     def word(self) -> str:
-        return look(self.turn)[2]
+        return self._look[2]
+
+    @property
+    def _look(self) -> tuple[str, str, str]:
+        return ("done", "gray", "Done") if self._was_gone_on_with else look(self.turn)
+
+    @property
+    def _was_gone_on_with(self) -> bool:
+        """Whether it only ended so that another turn goes on with it, and one did."""
+        waiting = self.turn.state == Turn.State.DONE and self.turn.stop_reason in WAITING
+        return waiting and not self.is_last
 
     @property
     def mark(self) -> str:
@@ -107,7 +118,7 @@ class ShownTurn:
 
     @property
     def ending(self) -> Ending | None:
-        return explain(self.turn)
+        return None if self._was_gone_on_with else explain(self.turn)
 
     @property
     def usage(self) -> Any:
@@ -138,17 +149,20 @@ class ShownTurn:
     @property
     def per_second(self) -> float | None:
         first, ended = self.turn.first_token_at, self.turn.ended_at
-        if not (first and ended and self.usage.output_tokens):
+        if not (first and ended) or self.turn.state != Turn.State.DONE:
             return None
         took = (ended - first).total_seconds()
         return self.usage.output_tokens / took if took >= 0.05 else None
 
     @property
-    def calls(self) -> list[dict[str, Any]]:
-        """The tools that the answer waits for."""
-        if self.turn.stop_reason != "tool_use" or self.turn.state != Turn.State.DONE:
-            return []
-        return tool_calls(self.turn)
+    def asked_results(self) -> dict[int, dict[str, Any]]:
+        """The calls of tools that the conversation waits for, by the number of their block."""
+        done = self.turn.state == Turn.State.DONE and self.turn.stop_reason == "tool_use"
+        return tool_calls(self.turn) if done and self.is_last else {}
+
+    @property
+    def broke_off(self) -> bool:
+        return self.turn.state in (Turn.State.INTERRUPTED, Turn.State.FAILED)
 
     @property
     def raised(self) -> int | None:
@@ -160,8 +174,8 @@ class ShownTurn:
         """Whether the rest of the answer can be asked for."""
         if not self.is_last or self.turn.is_live:
             return False
-        broke_off = self.turn.state != Turn.State.DONE or self.turn.stop_reason == "max_tokens"
-        return self.turn.stop_reason == "pause_turn" or (broke_off and bool(self.text.strip()))
+        is_part = self.turn.state != Turn.State.DONE or self.turn.stop_reason == "max_tokens"
+        return self.turn.stop_reason == "pause_turn" or (is_part and bool(self.text.strip()))
 
     @property
     def editable(self) -> str | None:
@@ -169,8 +183,9 @@ class ShownTurn:
         return editable_text(self.turn)
 
 
-def tool_calls(turn: Turn) -> list[dict[str, Any]]:
-    return [block for block in turn.content if block.get("type") == "tool_use"]
+def tool_calls(turn: Turn) -> dict[int, dict[str, Any]]:
+    blocks = enumerate(turn.content)
+    return {number: block for number, block in blocks if block.get("type") == "tool_use"}
 
 
 def editable_text(turn: Turn) -> str | None:

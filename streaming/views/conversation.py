@@ -81,7 +81,7 @@ def answer(
 def refuse_while_calls_wait(conversation: Conversation, prompt: list[dict[str, Any]]) -> None:
     """The API takes nothing but the results of tools after a turn that called them."""
     last = conversation.turns.standing().last()
-    if last is None or not ShownTurn(last, is_last=True).calls:
+    if last is None or not ShownTurn(last, is_last=True).asked_results:
         return
     content = prompt[0].get("content") if prompt else None
     if not isinstance(content, list):

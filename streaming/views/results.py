@@ -18,9 +18,9 @@ def results(
 ) -> HttpResponse | Started:
     """What the tools gave that an answer called: the turn goes on with it."""
     found = find_turn(request, slug, conversation, turn, MEMBER)
-    calls = ShownTurn(found, is_last=True).calls
+    calls = ShownTurn(found, is_last=is_last(found)).asked_results
     form = ResultsForm(request.POST, calls=calls)
-    if not calls or not is_last(found) or not form.is_valid():
+    if not calls or not form.is_valid():
         return refuse(request, found.conversation, NOT_WAITING)
     prompt = [{"role": "user", "content": form.blocks}]
     token = form.cleaned_data["token"]
