@@ -6,6 +6,8 @@ import msgspec
 
 MOST_REQUESTS = 100_000
 MOST_BYTES = 256_000_000
+# Each part is a request of its own to the API, and is looked at with every change of another.
+MOST_PARTS = 1_000
 ONE_PART_BELOW = 500
 USUAL_PARTS = 10
 SMALLEST_PART = 50
@@ -33,14 +35,16 @@ def plan_parts(lengths: Sequence[int], part_size: int = 0) -> list[int]:
     """Sizes of the parts, in the order of the rows; `lengths` are bytes per request.
 
     Without `part_size` a Run below 500 rows is one part and a larger one about ten, of at
-    least 50 rows. No part is above the API's 100,000 requests or 256 MB.
+    least 50 rows. No part is above the API's 100,000 requests or 256 MB, and none is so small
+    that there would be more than 1,000.
     """
     return fit_bytes(plan_sizes(len(lengths), part_size), lengths)
 
 
 def plan_sizes(rows: int, part_size: int = 0) -> list[int]:
     """Sizes of the parts where their bytes do not matter."""
-    size = min(part_size or usual_size(rows), MOST_REQUESTS)
+    size = max(part_size or usual_size(rows), -(-rows // MOST_PARTS))
+    size = min(size, MOST_REQUESTS)
     sizes = distinct_sizes(rows, -(-rows // size))
     if sizes[0] > MOST_REQUESTS:
         sizes = even_sizes(rows, len(sizes))

@@ -6,6 +6,7 @@ from batches.planning import (
     ENVELOPE,
     LINE_OVERHEAD,
     MOST_BYTES,
+    MOST_PARTS,
     MOST_REQUESTS,
     count_parts,
     distinct_sizes,
@@ -44,6 +45,12 @@ def test_part_size_is_about_what_was_asked_for():
     assert plan(5, part_size=1_000) == [5]
 
 
+def test_a_size_for_few_rows_does_not_make_endless_parts_of_many():
+    assert len(plan(10_000, part_size=10)) == MOST_PARTS
+    assert len(plan(1_000_000, part_size=10)) == MOST_PARTS
+    assert count_parts(1_000_000, 100, part_size=1) == MOST_PARTS
+
+
 def test_no_part_is_above_the_limit_of_requests():
     assert plan(200_000, part_size=10**9) == [MOST_REQUESTS] * 2
     assert max(plan(100_001, part_size=10**9)) <= MOST_REQUESTS
@@ -62,7 +69,7 @@ def test_every_row_goes_into_one_part(rows, part_size):
     sizes = plan(rows, part_size)
     assert sum(sizes) == rows
     assert min(sizes) >= 1
-    longest = part_size + len(sizes) if part_size else rows
+    longest = max(part_size, rows / MOST_PARTS) + len(sizes) if part_size else rows
     assert max(sizes) <= longest
 
 
