@@ -69,11 +69,11 @@ def digest_of(batch: Batch) -> str:
 
 def estimate(row: Estimate, renewal: Renewal, at: datetime) -> None:
     batch = Batch.objects.select_related("upload", "workspace").get(pk=row.batch_id)
+    now = digest_of(batch)
+    if row.digest != now:
+        row.begin_anew(now, at)
+        return
     if row.state == State.QUEUED:
-        now = digest_of(batch)
-        if row.digest != now:
-            row.begin_anew(now, at)
-            return
         problems = recipe_problems(batch)
         if problems:
             row.release(None, state=State.REFUSED, reason=" ".join(problems))

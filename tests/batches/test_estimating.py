@@ -160,6 +160,23 @@ def test_what_was_begun_for_the_old_draft_is_dropped(workspace):
     assert estimating.step(at + SECOND)
 
 
+def test_what_is_counted_later_is_of_the_draft_that_was_looked_at(api, workspace):
+    api.plan("POST", COUNT, refusal(529, "overloaded_error", "Busy"))
+    batch = make_draft(["one"], workspace=workspace)
+    estimate, _ = work(batch)
+    longer = RECIPE | {"prompt": "Say something longer of {{text}}"}
+    Batch.objects.filter(pk=batch.pk).update(recipe=longer)
+    api.plan("POST", COUNT, Reply({"input_tokens": 12}))
+    at = estimate.due_at + SECOND
+    while estimating.step(at):
+        pass
+    estimate.refresh_from_db()
+    batch.refresh_from_db()
+    assert estimate.digest == estimating.digest_of(batch)
+    counted = msgspec.convert(estimate.findings, Findings).groups[0].counted
+    assert counted == [(len(estimating.render_row(batch, 2).params), 12)]
+
+
 def test_what_a_dead_worker_left_is_begun_again(workspace):
     batch, at = make_draft(["one"], workspace=workspace), now()
     estimating.ask(batch, at)
