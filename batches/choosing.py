@@ -10,6 +10,7 @@ from django import forms
 
 from batches.models import Batch
 from batches.planning import MOST_REQUESTS, Selection, count_parts
+from batches.reading import LAST_ROW
 from batches.words import count
 from claude_api.tolerant import clean
 
@@ -30,7 +31,7 @@ class ReviewForm(forms.Form):
     first = forms.CharField(required=False)
     sample = forms.CharField(required=False)
     part_size = forms.IntegerField(required=False, min_value=0, max_value=MOST_REQUESTS)
-    leave_out = forms.IntegerField(required=False, min_value=0)
+    leave_out = forms.IntegerField(required=False, min_value=0, max_value=LAST_ROW)
 
     def __init__(self, batch: Batch, most: int, data: Mapping[str, Any] | None = None) -> None:
         """`most` rows can be chosen."""

@@ -401,6 +401,13 @@ def test_what_was_changed_and_checked_since_is_not_sent(cast, draft, change):
     assert press(cast, draft, page=again).status_code == 302
 
 
+@pytest.mark.both_databases
+@pytest.mark.parametrize("number", [2**31, 2**63, 10**30, -1])
+def test_a_number_of_rows_that_no_file_has(cast, draft, number):
+    assert press(cast, draft, leave_out=number).status_code == 422
+    assert not draft.runs.exists()
+
+
 @pytest.mark.parametrize("token", ["", "after-99", "x" * 100])
 def test_a_token_of_no_page(cast, draft, token):
     assert press(cast, draft, token=token).status_code == 422
