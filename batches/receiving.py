@@ -60,6 +60,7 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
+TOKEN = r"^[A-Za-z0-9_-]{16,64}\Z"
 # What fits into a database's integer.
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
@@ -69,7 +70,7 @@ class Announcement(msgspec.Struct, frozen=True):
 
     name: str
     size: int
-    token: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{16,64}$")]
+    token: Annotated[str, msgspec.Meta(pattern=TOKEN)]
     recipe: Id | None = None
     batch: Id | None = None
 

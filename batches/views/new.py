@@ -1,3 +1,4 @@
+import re
 import secrets
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,10 @@ def make_draft(request: HttpRequest, workspace: Workspace, like: Batch | None) -
     if request.POST.get("upload"):
         return draft_over(request, workspace, like)
     upload = receive_form(request, workspace, like=like)
-    return Batch.objects.get(upload=upload)
+    batch = upload.batches.filter(deleting_at=None).order_by("pk").first()
+    if batch is None:
+        raise Refused("The draft of this file was deleted. Choose the file again.")
+    return batch
 
 
 def receive_form(
@@ -82,7 +86,9 @@ def receive_form(
             "Without JavaScript a file may have 8 MB. Turn JavaScript on to send larger ones, "
             "or split the file."
         )
-    token = request.POST.get("token", "")[:64] or secrets.token_urlsafe(16)
+    token = request.POST.get("token", "")
+    if not re.fullmatch(receiving.TOKEN, token):
+        token = secrets.token_urlsafe(16)
     announced = Announcement(file.name or "", file.size, token)
     actor, at = request.user, database_now()
     upload = receiving.begin(

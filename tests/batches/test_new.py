@@ -54,6 +54,27 @@ def test_a_form_pressed_twice_is_one_draft(cast: Cast) -> None:
     assert Batch.objects.count() == 1
 
 
+def test_a_form_pressed_again_after_its_file_was_taken_for_another_draft(cast: Cast) -> None:
+    client = cast.client(cast.bob)
+    token = client.get(NEW).context["token"]
+    first = send(client, token=token).url
+    assert parsing.step(database_now())
+    assert client.post(NEW, {"upload": Upload.objects.get().pk}).status_code == 302
+    assert Batch.objects.count() == 2
+    assert send(client, token=token).url == first
+    Batch.objects.update(deleting_at=database_now())
+    answer = send(client, token=token)
+    assert answer.status_code == 422
+    assert "The draft of this file was deleted." in text_of(answer)
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize("token", ["", "\x00" * 20, "x" * 65, "short", "é" * 20])
+def test_a_token_that_is_none(cast: Cast, token: str) -> None:
+    assert send(cast.client(cast.bob), token=token).status_code == 302
+    assert len(Upload.objects.get().token) == 22
+
+
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
