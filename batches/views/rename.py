@@ -1,3 +1,4 @@
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
@@ -21,9 +22,10 @@ def rename(request: HttpRequest, slug: str, batch: int) -> HttpResponse:
     if problem:
         return ask(request, found, name, problem)
     if name != found.name:
-        Batch.objects.filter(pk=found.pk).update(name=name, saved_at=database_now())
         said = f"Renamed from {found.name} to {name}."
-        found.record("renamed", said, actor=request.user)  # type: ignore[arg-type]
+        with transaction.atomic():
+            Batch.objects.filter(pk=found.pk).update(name=name, saved_at=database_now())
+            found.record("renamed", said, actor=request.user)  # type: ignore[arg-type]
     page = step_of(found) if found.is_draft else "overview"
     return redirect(f"batches:{page}", slug=slug, batch=found.pk)
 
