@@ -48,7 +48,9 @@ def fits(chosen: Filter, outcome: Outcome) -> bool:
         return outcome.type == SUCCEEDED and stop == chosen.stop
     if chosen.stop or chosen.error:
         return outcome.concern == (chosen.error or chosen.stop)
-    return chosen.type in ("", outcome.type)
+    # A type that is newer than this program counts as errored.
+    kind = outcome.type if outcome.type in Result.Type.values else Result.Type.ERRORED
+    return chosen.type in ("", outcome.type, kind)
 
 
 def holds(text: str, outcome: Outcome) -> bool:

@@ -15,7 +15,11 @@ from django.core.management import call_command
 from django.test import AsyncClient, Client
 
 from batches import archive
+from batches.exporting_choice import Choice
+from batches.exporting_rows import Outcome
 from batches.models import Batch
+from batches.reading import Filter
+from claude_api import read_answer
 from tests.batches.build import (
     answer_part,
     errored,
@@ -121,6 +125,14 @@ async def test_it_holds_the_rows_that_are_asked_for(query: dict, rows: list[int]
     content, _ = await download(batch, format="csv", **query)
     # Column custom_id, which is the number of the row here.
     assert [int(line.split(",")[1]) for line in content.decode().splitlines()[1:]] == rows
+
+
+def test_a_type_that_is_newer_than_this_program_is_among_the_errored() -> None:
+    answer = read_answer(b'{"custom_id":"2_a","result":{"type":"deferred"}}')
+    outcome = Outcome(archive.Row(2), "2", "deferred", answer=answer, concern="deferred")
+    chosen = {kind: Choice("filter", Filter(type=kind)) for kind in ("errored", "deferred")}
+    assert all(choice.takes(outcome) for choice in chosen.values())
+    assert not Choice("filter", Filter(type="succeeded")).takes(outcome)
 
 
 @TRANSACTION
