@@ -105,10 +105,10 @@ def end_abandoned(turns: QuerySet[Turn], at: datetime) -> None:
 
     After a crash on this machine nobody waits until the leases run out.
     """
-    live = turns.filter(state__in=Turn.LIVE)
-    if live.exists():
-        Turn.objects.filter(pk__in=live.values("pk")).free_abandoned(at)
-    for turn in turns.filter(state__in=Turn.LIVE, lease_until__lte=at):
+    live = list(turns.filter(state__in=Turn.LIVE))
+    if live:
+        Turn.objects.filter(pk__in=[turn.pk for turn in live]).free_abandoned(at)
+    for turn in live:
         interrupt_abandoned(turn, at)
 
 
