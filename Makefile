@@ -5,6 +5,7 @@ PYTHON3 ?= python3
 PYTHON := .venv/bin/python
 INSTALL := $(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r
 LOCK := --quiet --generate-hashes --universal --no-header
+TEST := $(PYTHON) -m pytest --numprocesses auto
 OFFLINE := { echo "Not installed. Is the package index reachable? See above, then run make again."; exit 1; }
 
 help: ## this list
@@ -17,8 +18,8 @@ run: setup ## web, two workers and the sandbox, here; make run PORT=8000 SANDBOX
 
 # PostgreSQL first, so that the last line of the other run names all that was not tested.
 test: developer-setup packages ## all tests on SQLite, and what depends on the database on PostgreSQL
-	@$(PYTHON) -m tests.postgres $(PYTHON) -m pytest -m both_databases; on_postgres=$$?; \
-	$(PYTHON) -m pytest && exit $$on_postgres
+	@$(PYTHON) -m tests.postgres $(TEST) -m both_databases; on_postgres=$$?; \
+	$(TEST) && exit $$on_postgres
 
 lint: developer-setup ## style, types, migrations, Django's own checks
 	$(PYTHON) -m ruff check

@@ -18,6 +18,15 @@ from pytest_django import Settings
 DIRECTORY = Path(tempfile.mkdtemp(prefix="sluice-tests-"))
 atexit.register(shutil.rmtree, DIRECTORY, ignore_errors=True)
 
+
+def database_url() -> str:
+    """A database of its own for each process that runs tests."""
+    given = os.environ.get("SLUICE_TEST_DATABASE_URL")
+    if not given:
+        return f"sqlite:///{DIRECTORY / 'sluice.sqlite3'}"
+    return f"{given}_{os.environ.get('PYTEST_XDIST_WORKER', 'tests')}"
+
+
 # Complete, so that nothing of the person's own .env or shell reaches a test; inherited by every
 # process that a test starts. Names are set to "" where absence is meant.
 ENVIRONMENT = {
@@ -25,8 +34,7 @@ ENVIRONMENT = {
     "SECRET_KEY": "for-tests-only-" + "0123456789abcdef" * 4,
     "DEBUG": "false",
     "ALLOWED_HOSTS": "localhost,127.0.0.1,testserver",
-    "DATABASE_URL": os.environ.get("SLUICE_TEST_DATABASE_URL")
-    or f"sqlite:///{DIRECTORY / 'sluice.sqlite3'}",
+    "DATABASE_URL": database_url(),
     "REDIS_URL": "",
     "SLUICE_DATA_DIR": str(DIRECTORY / "data"),
     "SLUICE_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
@@ -59,6 +67,9 @@ missing_packages: set[str] = set()
 def pytest_configure(config: pytest.Config) -> None:
     # What the tests write is gone after them, and runs at the same time do not meet.
     config.option.basetemp = config.option.basetemp or DIRECTORY / "tests"
+    if getattr(config.option, "numprocesses", None):
+        # The processes that run the tests would else set Django up with the database of this one.
+        os.environ.pop("DJANGO_SETTINGS_MODULE", None)
 
 
 @pytest.fixture(scope="session")
@@ -121,19 +132,34 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
 
 
 def refuse_skip(report: pytest.TestReport) -> pytest.TestReport:
-    """Note what a skipped test misses; where everything can be installed, a skip is a failure."""
+    """Where everything can be installed, a skip is a failure."""
     if not report.skipped or hasattr(report, "wasxfail"):
         return report
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-    missing_packages.update(PACKAGE.findall(reason))
     if in_continuous_integration():
         report.outcome = "failed"
         report.longrepr = f"skipped where CI=true: {reason}"
     return report
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    note_missing(report)
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    note_missing(report)
+
+
+def note_missing(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Told of every report, also of those that another process made."""
+    if report.skipped:
+        missing_packages.update(PACKAGE.findall(str(report.longrepr)))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
-    if missing_packages:
+    if missing_packages and not hasattr(config, "workerinput"):
         names = " ".join(sorted(missing_packages))
         sys.stdout.write(f"Not tested: install {names} to run the skipped tests.\n")
+    # A process of xdist ends without what is registered at exit.
+    shutil.rmtree(DIRECTORY, ignore_errors=True)
