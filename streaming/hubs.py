@@ -32,6 +32,10 @@ class Viewer:
         self._waiting.append(frame)
         self._news.set()
 
+    def dismiss(self) -> None:
+        self.behind = True
+        self._news.set()
+
     async def take(self) -> list[Sent]:
         """All that has come since, at least one frame."""
         await self._news.wait()
@@ -62,6 +66,11 @@ class Hub:
 
     def leave(self, viewer: Viewer) -> None:
         self._viewers.discard(viewer)
+
+    def dismiss(self) -> None:
+        """Nothing more is told here; who still watches has to look for another hub."""
+        for viewer in self._viewers:
+            viewer.dismiss()
 
     def tell(self, frame: Sent) -> None:
         if frame.is_end:

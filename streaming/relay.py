@@ -80,7 +80,17 @@ class Relay(Hub):
         self._lost = False
 
     async def run(self) -> None:
-        """Write the Turn to its end, whatever that is, and say so to everybody."""
+        """Write the Turn to its end, whatever that is, and say so to everybody.
+
+        Where even that breaks, its lease is not renewed any more, and those who watch look anew.
+        """
+        try:
+            await self._run()
+        finally:
+            relays.pop(self.turn_id, None)
+            self.dismiss()
+
+    async def _run(self) -> None:
         self._reading = asyncio.ensure_future(self._write())
         try:
             end = await self._reading

@@ -28,8 +28,7 @@ class Window:
     def add(self, event: Event) -> None:
         if event.type == "content_block_delta":
             delta = event.data.get("delta")
-            kind = delta.get("type", "") if isinstance(delta, dict) else ""
-            if kind in GROWING:
+            if isinstance(delta, dict) and (kind := delta.get("type", "")) in GROWING:
                 self._grow(event, kind, delta.get(GROWING[kind], ""))
                 return
         elif event.type == "ping":

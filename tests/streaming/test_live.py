@@ -27,7 +27,9 @@ MODEL = "claude-haiku-4-5"
 TOOL = """[{"name": "get_weather", "input_schema": {
     "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}]"""
 # What Chromium says of a network that is away, on purpose here.
-AWAY = re.compile(r"ERR_INTERNET_DISCONNECTED|ERR_CONNECTION_REFUSED|WebSocket connection to|^htmx:")
+AWAY = re.compile(
+    r"ERR_INTERNET_DISCONNECTED|ERR_CONNECTION_REFUSED|WebSocket connection to|^htmx:"
+)
 
 
 class Reader:

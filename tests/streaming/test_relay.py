@@ -230,3 +230,20 @@ async def test_a_viewer_who_does_not_keep_up_is_sent_to_what_is_stored():
     assert slow.behind
     assert not quick.behind
     assert len(await slow.take()) < 20
+
+
+@pytest.mark.logs_errors
+async def test_a_relay_that_breaks_keeps_no_turn(scope):
+    turn, request = await sync_to_async(begin)(scope)
+
+    def make_client() -> AsyncClient:
+        raise RuntimeError("a surprise")
+
+    writing = relay.start(turn, request, make_client)
+    viewer = writing.join()
+    assert await viewer.take() == []
+    assert viewer.behind
+    assert turn.pk not in relay.relays
+    # Its lease runs out, and whoever looks says that it was interrupted.
+    ended = await sync_to_async(interrupt_abandoned)(turn, now() + timedelta(seconds=21))
+    assert ended
