@@ -6,6 +6,7 @@ from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
+from django_htmx.http import HttpResponseClientRedirect
 
 from batches.choosing import ReviewForm, name_of, selection_of
 from batches.models import Batch, Run, Upload
@@ -27,7 +28,7 @@ def review(request: HttpRequest, slug: str, batch: int) -> HttpResponse:
     """The last page before money is spent, and the only one that spends it."""
     found = find_batch(request, slug, batch, MEMBER if request.method == "POST" else VIEWER)
     if place := elsewhere(found):
-        return redirect(f"batches:{place}", slug=slug, batch=batch)
+        return lead(request, reverse(f"batches:{place}", args=[slug, batch]))
     if request.method == "POST":
         return send(request, found) if "send" in request.POST else save(request, found)
     again = "again" in request.GET
@@ -47,6 +48,13 @@ def review_live(request: HttpRequest, slug: str, batch: int) -> HttpResponse:
     if answer.status_code == 200:
         answer.write(render_to_string("batches/review_free.html", {"free": looked_at.free}))
     return answer
+
+
+def lead(request: HttpRequest, url: str) -> HttpResponse:
+    """To another page; htmx, left to itself, would put all of that into this one."""
+    if request.htmx:  # type: ignore[attr-defined]
+        return HttpResponseClientRedirect(url)
+    return redirect(url)
 
 
 def elsewhere(batch: Batch) -> str:

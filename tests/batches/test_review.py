@@ -401,6 +401,14 @@ def test_what_was_changed_and_checked_since_is_not_sent(cast, draft, change):
     assert press(cast, draft, page=again).status_code == 302
 
 
+def test_who_still_chooses_is_led_to_what_another_has_sent(cast, draft):
+    assert press(cast, draft).status_code == 302
+    response = save(cast, draft, rows="first", first="10")
+    overview = f"/w/acme/batches/{draft.pk}/"
+    assert (response.status_code, response.headers["HX-Redirect"]) == (200, overview)
+    assert save(cast, draft, htmx=False).headers["Location"] == overview
+
+
 @pytest.mark.both_databases
 @pytest.mark.parametrize("number", [2**31, 2**63, 10**30, -1])
 def test_a_number_of_rows_that_no_file_has(cast, draft, number):
