@@ -28,7 +28,7 @@ lint: developer-setup ## style, types, migrations, Django's own checks
 	$(PYTHON) manage.py makemigrations --check --dry-run
 	$(PYTHON) manage.py check
 
-prices: developer-setup ## batches/prices.json anew, from the package genai-prices
+prices: developer-setup ## claude_api/prices.json anew, from the package genai-prices
 	@$(PYTHON) -m config.prices
 
 bench: ## measurements

@@ -23,7 +23,6 @@ from batches.models import Batch, MessageBatch, Request, Result
 from batches.models.batch import TOKENS
 from batches.models.index import CHUNK
 from batches.polling import gone
-from batches.pricing import cost
 from batches.proof import Proof
 from claude_api import (
     ClaudeError,
@@ -33,6 +32,7 @@ from claude_api import (
     read_result_line,
     split_lines,
 )
+from claude_api.pricing import cost
 from claude_api.types import ResultLine
 from leases.renewing import Renewal, work_on
 

@@ -1,24 +1,16 @@
 """What was estimated against what it came to, as a bar and as a sentence."""
 
 from collections.abc import Iterable, Mapping
-from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
+from decimal import ROUND_CEILING, Decimal
 from typing import Any, Self
 
 import msgspec
 
 from batches.models import Batch, MessageBatch, Run
+from claude_api.pricing import dollars
 
 # The end of the longest line stays inside the picture.
 WIDTH = Decimal("99.5")
-CENT = Decimal("0.01")
-
-
-def dollars(amount: Decimal, rounding: str = ROUND_HALF_UP) -> str:
-    """$1,204.50, $9.56, $0.0009: two digits at least, so that nothing paid looks like nothing."""
-    if amount >= CENT or amount <= 0:
-        return f"${amount.quantize(CENT, rounding):,}"
-    step = Decimal(1).scaleb(amount.adjusted() - 1)
-    return f"${amount.quantize(step, rounding).normalize():f}"
 
 
 def at_most(amount: Decimal) -> str:

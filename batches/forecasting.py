@@ -12,8 +12,8 @@ import msgspec
 from batches.costing import Span, at_most, dollars
 from batches.findings import Findings, Group
 from batches.models import Batch, Run
-from batches.pricing import IN_THE_US, MILLION, SMALLEST, Prices, Rates, prices_of
 from batches.recipe import digest
+from claude_api.pricing import IN_THE_US, MILLION, SMALLEST, Prices, Rates, prices_of
 
 # Of max_tokens, where nobody knows how long the answers are.
 SHORT, LONG = 0.02, 0.5

@@ -1,4 +1,4 @@
-"""`make prices`: write batches/prices.json from the package genai-prices, without the network."""
+"""`make prices`: write claude_api/prices.json from the package genai-prices, offline."""
 
 import sys
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import msgspec
 from genai_prices.data import providers
 from genai_prices.types import ClauseEquals, ModelInfo, ModelPrice, TieredPrices
 
-from batches.pricing import DAY, FILE, Listed, PriceList, Rates
+from claude_api.pricing import DAY, FILE, Listed, PriceList, Rates
 
 # Our name of a kind of token, and the package's.
 KINDS = {

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
 from django.db import transaction
 from django.db.models import QuerySet
 
+from claude_api.pricing import LIVE_SHARE, cost
 from leases.clock import database_now
 from leases.models import LEASE
 from streaming.hubs import Sent
@@ -82,9 +84,17 @@ def answer_of(snapshot: Snapshot, transcript: Transcript) -> dict[str, Any]:
         "answer": snapshot.message,
         "stop_reason": snapshot.stop_reason[:60],
         "usage": snapshot.message.get("usage") or {},
+        "cost": cost_of(snapshot),
         "length": transcript.length,
         "digest": transcript.digest,
     }
+
+
+def cost_of(snapshot: Snapshot) -> Decimal | None:
+    """By the live prices; None while not all tokens are counted, or a price is not known."""
+    if not snapshot.complete:
+        return None
+    return cost(str(snapshot.message.get("model", "")), snapshot.usage, LIVE_SHARE)
 
 
 def interrupt_abandoned(turn: Turn, at: datetime) -> bool:

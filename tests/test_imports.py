@@ -10,7 +10,7 @@ import pytest
 from tests.processes import ROOT
 
 MAY_IMPORT = {
-    "config": {"serving", "workspaces", "batches", "streaming"},
+    "config": {"serving", "workspaces", "batches", "streaming", "claude_api"},
     "serving": set(),
     "batches": {"workspaces", "leases", "claude_api"},
     "streaming": {"workspaces", "leases", "claude_api"},

@@ -15,9 +15,9 @@ from batches.models import Batch
 from batches.own_ids import count_own_ids
 from batches.picking import Picked, pick
 from batches.previewing import Preview
-from batches.pricing import prices_of
 from batches.problems import Problem
 from batches.recipe import Recipe, Template
+from claude_api.pricing import prices_of
 
 ADVANCED = ("output_format", "tools", "tool_choice", "cache_system", "extra")
 THINKING_LABELS = {"adaptive": "Adaptive", "enabled": "With a budget", "disabled": "Off"}

@@ -1,9 +1,12 @@
 """What the pages of conversations say in figures, and text of a model as it is shown."""
 
+from decimal import Decimal
+
 import msgspec
 from django import template
 from django.utils.safestring import SafeString
 
+from claude_api import pricing
 from streaming.forms import new_token
 from workspaces import markdown as markdown_of_models
 
@@ -42,6 +45,12 @@ def one_line(text: str) -> str:
 def short_model(name: str) -> str:
     """`haiku-4-5` where a column is narrow."""
     return name.removeprefix("claude-")
+
+
+@register.filter
+def dollars(amount: Decimal) -> str:
+    """$9.56, $0.0009."""
+    return pricing.dollars(amount)
 
 
 @register.simple_tag

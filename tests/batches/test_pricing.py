@@ -5,8 +5,8 @@ from django.template import Context, Template
 
 from batches.costing import Bar, Span, at_most, dollars
 from batches.models import Batch
-from batches.pricing import FILE, cost, price_list, prices_of
 from claude_api import Usage
+from claude_api.pricing import FILE, LIVE_SHARE, cost, price_list, prices_of
 from config.prices import write
 from tests.batches.build import make_batch, make_part, make_run
 
@@ -169,3 +169,13 @@ def test_a_cost_that_nobody_knows_is_said_to_be_unknown(batch):
 def test_money_on_pages():
     page = Template("{% load costs %}{{ a|dollars }} {{ b|dollars }} {{ a|at_most }}")
     assert page.render(Context({"a": Decimal("0.00089"), "b": None})) == "$0.00089 – $0.00089"
+
+
+def test_live_the_same_tokens_cost_twice_as_much():
+    usage = Usage(412, 300, web_search_requests=1)
+    live, batch = cost("claude-haiku-4-5", usage, LIVE_SHARE), cost("claude-haiku-4-5", usage)
+    assert live is not None
+    assert batch is not None
+    search = Decimal("0.01")
+    assert live - search == 2 * (batch - search) == Decimal("0.001912")
+    assert prices_of("no-such-model", LIVE_SHARE) is None

@@ -1,9 +1,12 @@
 import asyncio
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.http import HttpResponse
 
+from claude_api import read_usage
+from claude_api.pricing import LIVE_SHARE, cost
 from leases.clock import database_now
 from streaming.models import Conversation, Turn
 from streaming.storing import interrupt_abandoned
@@ -145,6 +148,7 @@ async def test_it_asks_and_the_answer_is_written(
     request = {**PARAMETERS, "messages": turn.prompt}
     whole = await asyncio.to_thread(ask_whole, sandbox, key, request)
     assert turn.content == whole["content"]
+    assert turn.cost == cost(whole["model"], read_usage(whole["usage"]), LIVE_SHARE)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -216,3 +220,16 @@ def test_the_way_back_leads_to_the_row(cast: Cast, key: str) -> None:
     conversation = begin(cast, origin="/w/acme/batches/41/recipe/?row=1207")
     assert "Row 1,207 of #41 Back to the recipe" in page_of(cast, conversation)
     assert "Back to the recipe" not in page_of(cast, begin(cast, origin="/nowhere/"))
+
+
+def test_an_answer_says_what_it_cost(cast: Cast, key: str) -> None:
+    conversation = begin(cast)
+    ended(conversation, cost=Decimal("0.00091200"))
+    assert (
+        "nothing is billed; with a real key about $0.00091"
+        in cast.client(cast.bob).get(address(conversation)).content.decode()
+    )
+    live = cast.workspace.live_key()
+    assert live is not None
+    type(live).objects.filter(pk=live.pk).update(api="claude")
+    assert "412 in, 214 out · $0.00091 · first token" in page_of(cast, conversation)

@@ -1,4 +1,4 @@
-"""What tokens cost in a Message Batch: half of what they cost live.
+"""What tokens cost, live and in a Message Batch, where it is half of that.
 
 `prices.json` holds the live prices, the day they were looked up and where they are from; `make
 prices` writes it anew. A model that is not in it has no price: what it costs is unknown, not 0.
@@ -6,17 +6,19 @@ prices` writes it anew. A model that is not in it has no price: what it costs is
 
 import re
 from datetime import date
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from functools import cache, lru_cache
 from pathlib import Path
 
 import msgspec
 
-from claude_api import Usage
+from claude_api.types import Usage
 
 FILE = Path(__file__).with_name("prices.json")
 MILLION = 1_000_000
+LIVE_SHARE = Decimal(1)
 BATCH_SHARE = Decimal("0.5")
+CENT = Decimal("0.01")
 # What a request pays that may only be answered in the United States.
 IN_THE_US = Decimal("1.1")
 # Of Result.cost: a token of the cheapest kind is less than a millionth of a dollar.
@@ -34,9 +36,9 @@ class Rates(msgspec.Struct, frozen=True):
     cache_write_5m: Decimal
     cache_write_1h: Decimal
 
-    def halved(self) -> "Rates":
+    def times(self, share: Decimal) -> "Rates":
         names = Rates.__struct_fields__
-        return Rates(**{name: getattr(self, name) * BATCH_SHARE for name in names})
+        return Rates(**{name: getattr(self, name) * share for name in names})
 
 
 class Listed(Rates, frozen=True, omit_defaults=True):
@@ -54,7 +56,7 @@ class PriceList(msgspec.Struct, frozen=True):
 
 
 class Prices(msgspec.Struct, frozen=True):
-    """What a model costs in a batch, in USD for a million tokens; `web_search` is for a thousand.
+    """What a model costs, in USD for a million tokens; `web_search` is for a thousand.
 
     A request with more than `long_from` tokens in pays `long` for all of its tokens.
     """
@@ -86,24 +88,25 @@ def price_list() -> PriceList:
 
 
 @lru_cache(maxsize=256)
-def prices_of(model: str) -> Prices | None:
-    """By the model's id or alias; None where its price is not known."""
+def prices_of(model: str, share: Decimal = BATCH_SHARE) -> Prices | None:
+    """By the model's id or alias, in a batch or at another share of the live price; None where
+    its price is not known."""
     known = price_list()
     listed = known.models.get(model) or known.models.get(DAY.sub("", model))
     if listed is None:
         return None
     return Prices(
-        rates=listed.halved(),
+        rates=listed.times(share),
         as_of=known.as_of,
         long_from=listed.long_from,
-        long=listed.long.halved() if listed.long else None,
+        long=listed.long.times(share) if listed.long else None,
         web_search=listed.web_search,
     )
 
 
-def cost(model: str, usage: Usage) -> Decimal | None:
-    """What an answer of a batch is billed with; None where the model's price is not known."""
-    prices = prices_of(model)
+def cost(model: str, usage: Usage, share: Decimal = BATCH_SHARE) -> Decimal | None:
+    """What an answer is billed with; None where the model's price is not known."""
+    prices = prices_of(model, share)
     if prices is None or (usage.web_search_requests and prices.web_search is None):
         return None
     one_hour = usage.ephemeral_1h_input_tokens
@@ -123,3 +126,11 @@ def cost(model: str, usage: Usage) -> Decimal | None:
         tokens *= IN_THE_US
     searches = usage.web_search_requests * (prices.web_search or Decimal(0)) / 1_000
     return (tokens + searches).quantize(SMALLEST)
+
+
+def dollars(amount: Decimal, rounding: str = ROUND_HALF_UP) -> str:
+    """$1,204.50, $9.56, $0.0009: two digits at least, so that nothing paid looks like nothing."""
+    if amount >= CENT or amount <= 0:
+        return f"${amount.quantize(CENT, rounding):,}"
+    step = Decimal(1).scaleb(amount.adjusted() - 1)
+    return f"${amount.quantize(step, rounding).normalize():f}"
