@@ -1,0 +1,101 @@
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser import Site
+from tests.screenshots.making import (
+    end_part,
+    make_draft,
+    move_in,
+    place,
+    running,
+    send,
+    table_of,
+)
+from tests.test_accessibility import sign_in
+from workspaces.models import Workspace
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+# Sums what moved without anybody's doing, since the page began.
+SHIFT = """() => new Promise((resolve) => {
+  let sum = 0;
+  new PerformanceObserver((list) => {
+    for (const one of list.getEntries()) if (!one.hadRecentInput) sum += one.value;
+  }).observe({ type: "layout-shift", buffered: true });
+  setTimeout(() => resolve(sum), 300);
+})"""
+# What can be pressed and is not reached through something else, such as a radio's group.
+REACHABLE = """() => {
+  const shown = (one) => one.checkVisibility({ visibilityProperty: true }) && !one.disabled;
+  const all = document.querySelectorAll("a[href], button, input, select, textarea, summary");
+  const wanted = [...all].filter((one) => shown(one) && one.tabIndex >= 0 && one.type !== "hidden");
+  wanted.forEach((one, index) => { one.dataset.wanted = index; });
+  return wanted.filter((one) => one.type !== "radio").map((one) => one.dataset.wanted);
+}"""
+FOCUSED = """() => {
+  const one = document.activeElement, drawn = [one, one.closest("label, tr, td, .drop")];
+  const ring = (node) => node && getComputedStyle(node).outlineStyle !== "none"
+    && parseFloat(getComputedStyle(node).outlineWidth) > 0;
+  const name = one.outerHTML?.slice(0, 120);
+  return { wanted: one.dataset?.wanted, ring: drawn.some(ring), name };
+}"""
+
+
+@pytest.fixture
+def team(site: Site) -> Workspace:
+    return move_in().workspace("team", "Reviews team", api="claude")
+
+
+@pytest.fixture
+def mei(page: Page, site: Site, team: Workspace) -> Page:
+    sign_in(page.context, site, "mei")
+    return page
+
+
+def test_nothing_moves_while_a_batch_runs(mei: Page, team: Workspace) -> None:
+    page = mei
+    batch = make_draft(team, table_of(30), "Review themes")
+    parts = send(batch, [5] * 6)
+    end_part(parts[0])
+    page.goto(place(batch))
+    expect(page.locator("#progress")).to_contain_text("1 of 6 parts ended")
+    for number, part in enumerate(parts[1:], 2):
+        end_part(part)
+        if number in (2, 6):
+            expect(page.locator("#progress")).to_contain_text(f"{number} of 6 parts ended")
+    expect(page).to_have_title("Done · Review themes · Sluice")
+    assert page.evaluate(SHIFT) < 0.01
+
+
+def test_every_action_is_reached_by_the_keyboard(mei: Page, team: Workspace) -> None:
+    draft = make_draft(team, table_of(3), "Cities")
+    batch = running(team, "Review themes", ended=2, of=3)
+    pages = ("/w/team/", "/w/team/batches/", "/w/team/batches/new/", place(draft, "recipe/"))
+    for path in (*pages, place(draft, "review/"), place(batch), place(batch, "results/")):
+        mei.goto(path)
+        wanted = set(mei.evaluate(REACHABLE))
+        assert len(wanted) > 8, path
+        reached: set[str] = set()
+        for _ in range(len(wanted) + 40):
+            mei.keyboard.press("Tab")
+            found = mei.evaluate(FOCUSED)
+            if found["wanted"] is not None:
+                assert found["ring"], f"{path}: no ring around {found['name']}"
+                reached.add(found["wanted"])
+            if wanted <= reached:
+                break
+        missed = [mei.locator(f"[data-wanted='{one}']").first for one in wanted - reached]
+        names = [one.evaluate("one => one.outerHTML.slice(0, 200)") for one in missed]
+        assert names == [], path
+
+
+def test_the_skip_link_leads_past_the_sidebar(mei: Page, team: Workspace) -> None:
+    mei.goto("/w/team/batches/")
+    mei.keyboard.press("Tab")
+    link = mei.get_by_role("link", name="Skip to the content")
+    expect(link).to_be_focused()
+    expect(link).to_be_in_viewport()
+    mei.keyboard.press("Enter")
+    expect(mei.locator("main")).to_be_focused()
+    mei.keyboard.press("Tab")
+    assert mei.evaluate("document.querySelector('main').contains(document.activeElement)")
