@@ -6,6 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from batches.limits import Limits
+from batches.live_request import LiveRequest
 from batches.picking import Picked
 from batches.problems import Problem
 from batches.recipe import REQUEST_LIMIT, Recipe, Rendered, Renderer, Template
@@ -67,6 +68,10 @@ class Preview:
     @property
     def limit(self) -> int:
         return REQUEST_LIMIT
+
+    @property
+    def live(self) -> LiveRequest | None:
+        return LiveRequest.of(self.rendered.params) if self.rendered else None
 
     @property
     def tokens(self) -> int:

@@ -6,6 +6,7 @@ from django.views.decorators.http import require_safe
 
 from batches.grouping import advise
 from batches.json_text import indent
+from batches.live_request import LiveRequest
 from batches.models import Batch, Result
 from batches.opening import Opened, neighbours, open_row
 from batches.reading import LAST_ROW, Filter
@@ -32,6 +33,7 @@ def result(request: HttpRequest, slug: str, batch: int, row: int) -> HttpRespons
         "plain": "plain" in request.GET,
         "advice": find_advice(opened),
         "sent": indent(opened.sent()),
+        "live": LiveRequest.of(opened.sent()),
         "raw_url": f"{request.path}?raw=answer",
         "raw_request_url": f"{request.path}?raw=request",
         **make_links(request, found, chosen, row),

@@ -57,6 +57,9 @@ def read_request(text: str) -> dict[str, Any]:
         asked = decode_clean(data)
     except ValueError:
         raise NoRequest("The request is no JSON.") from None
+    if isinstance(asked, dict) and isinstance(asked.get("params"), dict):
+        # A line of a Message Batch holds the request under the row's id.
+        asked = asked["params"]
     if not isinstance(asked, dict) or not isinstance(asked.get("model"), str):
         raise NoRequest("The request names no model.")
     messages = asked.get("messages")

@@ -253,3 +253,21 @@ def test_typing_changes_the_preview_and_mends(page: Page) -> None:
     batch.refresh_from_db()
     assert batch.recipe["prompt"] == "About {{text}}: and {{city}}"
     assert batch.recipe["model"] == "claude-opus-5"
+
+
+def test_a_row_can_be_tried_live_exactly_so(cast: Cast) -> None:
+    batch = make_draft(cast.workspace, recipe=RECIPE)
+    page = look(cast, batch, "?row=2", "bob")
+    asked = re.search(r'name="request" value="(.*?)"', page)
+    assert asked
+    raw = cast.client(cast.vera).get(place(batch, "?row=2&show=raw")).content
+    assert html.unescape(asked[1]).encode() == raw
+    assert f'name="origin" value="/w/acme/batches/{batch.pk}/recipe/?row=2"' in page
+    assert "Try this row live" not in look(cast, batch)
+
+
+def test_a_request_that_is_too_large_says_why_it_cannot_be_tried(cast: Cast) -> None:
+    recipe = {**RECIPE, "system": "x" * 2_000_000}
+    page = look(cast, make_draft(cast.workspace, recipe=recipe), name="bob")
+    assert "Try this row live: up to 2 MB, and this request is larger." in text_in(page)
+    assert 'name="request"' not in page

@@ -270,3 +270,12 @@ def test_strangers_do_not_see_it(cast: Cast) -> None:
     batch = answered({2: succeeded("yes")})
     client = cast.client(cast.charlie)
     assert client.get(f"/w/team/batches/{batch.pk}/results/2/").status_code == 404
+
+
+def test_a_row_is_opened_live_with_what_was_sent(cast: Cast) -> None:
+    batch = answered({2: succeeded("yes")})
+    place = f"/w/team/batches/{batch.pk}/results/2/"
+    body = cast.client(cast.bob).get(place).content.decode()
+    assert f'name="origin" value="{place}"' in body
+    assert "&quot;params&quot;" in body.partition('name="request" value="')[2].partition('">')[0]
+    assert "Open live" not in get(cast, batch, 2).content.decode()

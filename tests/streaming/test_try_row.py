@@ -21,10 +21,11 @@ REQUEST = {
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_the_request_is_asked_exactly_so(cast: Cast, sign_in) -> None:
+@pytest.mark.parametrize("asked", [REQUEST, {"custom_id": "1207_abcdefgh", "params": REQUEST}])
+async def test_the_request_is_asked_exactly_so(cast: Cast, sign_in, asked) -> None:
     client = await sign_in(cast.bob)
     origin = "/w/acme/batches/41/recipe/?row=1207"
-    response = await client.post(PLACE, {"request": json.dumps(REQUEST), "origin": origin})
+    response = await client.post(PLACE, {"request": json.dumps(asked), "origin": origin})
     turn = await Turn.objects.select_related("conversation").aget()
     assert response.headers["Location"] == f"/w/acme/conversations/{turn.conversation_id}/"
     assert await sync_to_async(request_of)(turn) == REQUEST
