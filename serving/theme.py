@@ -32,4 +32,5 @@ def read_theme(request: HttpRequest) -> str:
 def find_way_back(request: HttpRequest) -> str:
     """The page where the form stood."""
     back = request.POST.get("next", "/")
-    return back if url_has_allowed_host_and_scheme(back, {request.get_host()}) else "/"
+    is_path = back.startswith("/") and url_has_allowed_host_and_scheme(back, None)
+    return back if is_path else "/"

@@ -12,7 +12,9 @@ def test_the_choice_is_written_by_the_server(cast: Cast) -> None:
     assert '<html lang="en">' in client.get("/w/acme/").content.decode()
 
 
-@pytest.mark.parametrize("place", ["https://evil.example/", "//evil.example", "javascript:x"])
+@pytest.mark.parametrize(
+    "place", ["https://evil.example/", "//evil.example", "javascript:x", "{{", "home", "\x00/"]
+)
 def test_it_leads_to_no_other_site(cast: Cast, place: str) -> None:
     response = cast.client(cast.vera).post("/theme/", {"theme": "dark", "next": place})
     assert response.headers["Location"] == "/"
