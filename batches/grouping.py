@@ -173,7 +173,8 @@ def without_row(reason: str) -> str:
 def not_sent(batch: Batch) -> Iterator[Group]:
     """Parts that never left, one group for each reason."""
     parts = list(batch.message_batches.visible().order_by("part"))
-    counted = [part for part in parts if part.pk not in superseded(parts)]
+    replaced = superseded(parts)
+    counted = [part for part in parts if part.pk not in replaced]
     by_reason: dict[str, list[MessageBatch]] = {}
     for part in counted:
         if part.state in part.NOT_SENT:
