@@ -1,8 +1,8 @@
 """Batches that were sent: running, ended in each way, and their answers."""
 
+from collections.abc import Callable
 from typing import Any
 
-import Callable
 from playwright.sync_api import Page
 
 from batches import archive
@@ -225,7 +225,7 @@ def of_answers(house: House, team: Workspace, many: int) -> list[State]:
         State("results-found", f"{here}?q=mixed", main=True),
         State("results-nothing-found", f"{here}?q=nowhere", main=True),
         State("results-row-open", here, do=open_row),
-        State("results-columns", here, do=open_columns),
+        State("results-columns", here, do=open_columns, widths=(1440,)),
         State(
             "results-running",
             place(Batch.objects.get(name="Review themes", state="in_progress"), "results/"),
@@ -235,7 +235,7 @@ def of_answers(house: House, team: Workspace, many: int) -> list[State]:
             "problems", place(Batch.objects.get(name="Some rows failed"), "problems/"), main=True
         ),
         State("row-markdown", f"{here}2/", main=True),
-        State("row-plain", f"{here}2/?show=plain"),
+        State("row-plain", f"{here}2/?plain=1"),
         State("row-json", f"{here}3/", main=True),
         State("row-thinking", f"{here}4/", main=True),
         State("row-tool", f"{here}5/", main=True),

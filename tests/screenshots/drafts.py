@@ -79,6 +79,8 @@ def of_files(house: House, team: Workspace, many: int) -> list[State]:
 def of_recipes(house: House, team: Workspace) -> list[State]:
     empty = place(make_draft(team, table_of(9), "Without a recipe", recipe={}), "recipe/")
     filled = place(make_draft(team, table_of(9), "Review themes"), "recipe/")
+    spoiled = place(make_draft(team, table_of(9), "Broken while typing"), "recipe/")
+    wrong_one = place(make_draft(team, table_of(9), "Refused", recipe={}), "recipe/")
     wide = [f"column {number}" for number in range(1, 31)]
     many = make_draft(team, [wide, wide], "Many columns", columns=wide, recipe={})
     long = make_draft(team, table_of(9), UNBROKEN[:200])
@@ -103,8 +105,8 @@ def of_recipes(house: House, team: Workspace) -> list[State]:
         State("recipe-empty", empty, main=True),
         State("recipe", filled, main=True),
         State("recipe-json", f"{filled}?row=4&show=json", main=True),
-        State("recipe-broken", filled, do=break_it),
-        State("recipe-refused", empty, do=refuse),
+        State("recipe-broken", spoiled, do=break_it),
+        State("recipe-refused", wrong_one, do=refuse),
         State("recipe-advanced", filled, do=open_advanced),
         State("recipe-many-columns", place(many, "recipe/")),
         State("recipe-long-name", f"{place(long, 'recipe/')}?row=7", main=True),
@@ -122,6 +124,7 @@ def of_reviews(house: House, team: Workspace, many: int) -> list[State]:
         return make_draft(workspace, table_of(rows), name, recipe={**RECIPE, **recipe})
 
     ready = place(estimate(draft(team, "reviews-october, haiku-4-5", many)), "review/")
+    spoiled = place(estimate(draft(team, "Wrong numbers")), "review/")
     waiting = draft(team, "Not checked yet")
     estimating.ask(waiting, database_now())
     Estimate.objects.filter(batch=waiting).update(due_at=timezone.now() + timedelta(days=9))
@@ -144,7 +147,7 @@ def of_reviews(house: House, team: Workspace, many: int) -> list[State]:
         State(
             "review-long-name", place(estimate(draft(team, UNBROKEN[:200])), "review/"), main=True
         ),
-        State("review-wrong", ready, do=spoil),
+        State("review-wrong", spoiled, do=spoil),
         State("review-worker-stopped", ready, during=worker_stopped),
         State("review-viewer", ready, who="vera", main=True),
     ]

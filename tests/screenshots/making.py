@@ -108,7 +108,9 @@ def make_draft(
     """A draft over a file that is read, without parsing it."""
     columns = fields.pop("columns", COLUMNS)
     upload = build.make_upload(columns, build.table_rows(*rows), filename="reviews-october.csv")
-    Upload.objects.filter(pk=upload.pk).update(workspace=workspace, size=182_044)
+    # No two of them are the same file.
+    known = {"size": 182_044, "sha256": f"{upload.pk:064}"}
+    Upload.objects.filter(pk=upload.pk).update(workspace=workspace, **known)
     mei = User.objects.get(username="mei")
     values = {"recipe": RECIPE, "saved_at": timezone.now(), "created_by": mei, "rows": len(rows)}
     batch = Batch(workspace=workspace, upload=upload, name=name, **(values | fields))
@@ -144,7 +146,8 @@ def worker_stopped() -> Iterator[None]:
 
 def send(batch: Batch, sizes: Sequence[int], **fields: Any) -> list[MessageBatch]:
     """Its first rows in parts of these sizes, as they are once the API has them."""
-    asked = {"requested_by": batch.created_by, "requested_at": ago(13)}
+    dollars = {"low": "3.90", "high": "5.20", "most": "9.56"}
+    asked = {"requested_by": batch.created_by, "requested_at": ago(13), "estimate": dollars}
     run = build.make_run(batch, recipe=batch.recipe, **asked)
     parts, row = [], 2
     for number, size in enumerate(sizes, 1):
@@ -189,6 +192,8 @@ def end_part(part: MessageBatch, wrong: Mapping[int, Any] | None = None, took: f
         stored_at=ago(12 - took),
         proven_at=ago(12 - took),
         due_at=None,
+        tokens={"input_tokens": 412 * len(rows), "output_tokens": 96 * len(rows)},
+        cost="0.44",
         **counts,
     )
     Batch.objects.get(pk=part.batch_id).recount()

@@ -16,5 +16,7 @@ class State:
     who: str = "mei"
     do: Callable[[Page], None] | None = None
     during: Callable[[], AbstractContextManager[None]] = nullcontext
+    # Where it is there to be seen.
+    widths: tuple[int, ...] = (1440, 390)
     # Of every page one or a few states; the others are only photographed.
     main: bool = False

@@ -94,6 +94,7 @@ def of_settings(house: House, team: Workspace) -> list[State]:
 
 def of_lists(house: House, team: Workspace) -> list[State]:
     house.workspace("empty", "Nothing yet", api="claude")
+    house.workspace("newcomer", "No key yet")
     busy = house.workspace("busy", "A busy team", api="claude")
     mei = house.people["mei"]
     Batch.objects.bulk_create(
@@ -116,12 +117,12 @@ def of_lists(house: House, team: Workspace) -> list[State]:
     return [
         State("home", "/w/team/", main=True),
         State("home-empty", "/w/empty/", main=True),
-        State("home-empty-no-key", "/w/keyless/"),
+        State("home-empty-no-key", "/w/newcomer/"),
         State("home-empty-viewer", "/w/empty/", who="vera"),
         State("home-sandbox", "/w/sandbox/"),
         State("home-key-refused", "/w/refused/", main=True),
         State("home-viewer", "/w/team/", who="vera"),
-        State("home-user-menu", "/w/team/", do=open_user),
+        State("home-user-menu", "/w/team/", do=open_user, widths=(1440,)),
         State("home-worker-stopped", "/w/team/", during=worker_stopped),
         State("batches", batches, main=True),
         State("batches-many", "/w/busy/batches/"),
@@ -129,5 +130,5 @@ def of_lists(house: House, team: Workspace) -> list[State]:
         State("batches-nothing-found", f"{batches}?q=invoice&state=ended", main=True),
         State("batches-empty", "/w/empty/batches/"),
         State("batches-viewer", batches, who="vera"),
-        State("menu-on-a-phone", batches, do=open_menu),
+        State("menu-on-a-phone", batches, do=open_menu, widths=(390,)),
     ]

@@ -87,7 +87,7 @@ def shoot_all(
     for who in sorted({state.who for state in states}):
         context = open_context(browser, url, who, width, theme)
         for state in states:
-            if state.who == who:
+            if state.who == who and width in state.widths:
                 page = context.new_page()
                 yield from shoot(page, state, width, theme)
                 page.close()
@@ -144,6 +144,7 @@ def index(states: Sequence[State]) -> str:
             f'<a href="{state.name}-{width}-{theme}.png">'
             f'<img src="{state.name}-{width}-{theme}.png" alt="" width="{width // 3}"></a>'
             for width, theme in places()
+            if width in state.widths
         )
         rows.append(f"<h2>{state.name}</h2><p>{html.escape(state.path)} {state.who}</p>{pictures}")
     return HEAD + "".join(rows)
