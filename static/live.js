@@ -210,7 +210,7 @@ class Live {
     await htmx.ajax("GET", article.dataset.turn, { target: article, swap: "outerHTML", values }).catch(() => {});
     if (article.isConnected) { setTimeout(() => this.redraw(), POLL); return; }
     const after = document.getElementById(article.id)?.getBoundingClientRect();
-    if (follow) toEnd();
+    if (follow) requestAnimationFrame(toEnd);
     else if (after && before.top < 0) scrollBy(0, after.top + after.height * Math.min(1, -before.top / before.height));
   }
 }

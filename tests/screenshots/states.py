@@ -7,6 +7,7 @@ from playwright.sync_api import Page
 
 from batches.models import Batch
 from tests.screenshots.batches import of_answers, of_runs
+from tests.screenshots.conversations import of_conversations
 from tests.screenshots.drafts import of_files, of_recipes, of_reviews
 from tests.screenshots.making import (
     RECIPE,
@@ -33,6 +34,7 @@ def furnish(many: int = 40) -> list[State]:
         *of_reviews(house, team, many),
         *of_runs(house, team),
         *of_answers(house, team, many),
+        *of_conversations(house, team),
         *of_lists(house, team),
     ]
 
