@@ -49,6 +49,7 @@ function tell(time) {
   if (time.title) time.title = then.toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "long" });
 }
 
+$$(".tabs [aria-current]").forEach((tab) => tab.scrollIntoView({ block: "nearest" }));
 $$("time[datetime]").forEach(tell);
 setInterval(() => $$("time[datetime]:not([data-since])").forEach(tell), 30_000);
 setInterval(() => $$("time[data-since]").forEach(tell), 1_000);

@@ -1,5 +1,6 @@
 """What the cells, pills and heads of a Batch say."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from batches.models import Batch, MessageBatch, Upload
 from batches.words import say_size
 
 register = template.Library()
+DATED = re.compile(r"-\d{8}$")
 UNKNOWN = "–"
 State = Batch.State
 Part = MessageBatch.State
@@ -185,7 +187,7 @@ def cost_bar(batch: Batch) -> Bar | None:
 @register.filter
 def short_model(name: str) -> str:
     """`haiku-4-5` where a column is narrow."""
-    return name.removeprefix("claude-")
+    return DATED.sub("", name.removeprefix("claude-"))
 
 
 @register.filter

@@ -56,7 +56,7 @@ def of_nobody(house: House) -> list[State]:
         State("no-workspace", "/w/", who="rita", main=True),
         State("workspaces", "/w/", main=True),
         State("not-found", "/w/nowhere/", main=True),
-        State("forbidden", "/w/team/batches/new/", who="vera", main=True),
+        State("forbidden", "/w/team/batches/new/", who="vera"),
         State("account-password", "/accounts/password/change/", main=True),
         State("account-factors", "/accounts/2fa/"),
         State("account-e-mail", "/accounts/email/"),
