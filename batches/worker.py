@@ -21,7 +21,6 @@ from batches import (
     checking,
     collecting,
     deleting,
-    deleting,
     estimating,
     parsing,
     polling,
@@ -46,7 +45,6 @@ STAGES: tuple[Stage, ...] = (
     building.step,
     refreshing.step,
     estimating.step,
-    deleting.step,
     deleting.step,
 )
 SEEN_EVERY = 10.0
