@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint prices bench demo clean lock developer-setup packages
+.PHONY: help setup run test lint screenshots prices bench demo clean lock developer-setup packages
 
 PYTHON3 ?= python3
 PYTHON := .venv/bin/python
@@ -9,7 +9,7 @@ TEST := $(PYTHON) -m pytest --numprocesses auto
 OFFLINE := { echo "Not installed. Is the package index reachable? See above, then run make again."; exit 1; }
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 setup: .venv/installed ## the packages of requirements.txt in .venv; the others do it first
 
@@ -27,6 +27,9 @@ lint: developer-setup ## style, types, migrations, Django's own checks
 	$(PYTHON) -m mypy .
 	$(PYTHON) manage.py makemigrations --check --dry-run
 	$(PYTHON) manage.py check
+
+screenshots: developer-setup packages ## every page in each of its states, into screenshots/index.html
+	@$(PYTHON) -m tests.screenshots
 
 prices: developer-setup ## claude_api/prices.json anew, from the package genai-prices
 	@$(PYTHON) -m config.prices

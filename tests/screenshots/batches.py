@@ -39,10 +39,10 @@ WRONG = {
 }
 
 
-def of_runs(house: House, team: Workspace) -> list[State]:
+def of_runs(house: House, team: Workspace, many: int) -> list[State]:
     sandbox = Workspace.objects.get(slug="sandbox")
     refused = house.workspace("refused", "Key refused", api="claude")
-    at_work = running(team, "Review themes", labels=["q3", "support"])
+    at_work = running(team, "Review themes", size=max(5, many // 100), labels=["q3", "support"])
     whole, partly = ended(team, "Every row answered"), ended(team, "Some rows failed", WRONG)
     nothing = ended(team, "No row answered", dict.fromkeys(range(2, 14), answers.WRONG))
     fresh = {"message_batch_id": None, "processing_status": "", "created_at": None}

@@ -58,7 +58,11 @@ class House:
         if key:
             models = [
                 make_model("claude-opus-5", 128_000, ["adaptive", "disabled"], effort=True),
-                make_model(MODEL, 64_000, ["enabled", "disabled"]),
+                {
+                    **make_model(MODEL, 64_000, ["enabled"]),
+                    "display_name": "Claude Haiku 4.5",
+                    "retires_at": "2028-10-15T00:00:00Z",
+                },
             ]
             known = {"models": models, "models_read_at": timezone.now()}
             known |= {"accepted_at": timezone.now(), "created_by": self.people["mei"]}
@@ -203,9 +207,11 @@ def part_rows(part: MessageBatch) -> list[int]:
     return list(Request.objects.of(part.pk).order_by("pk").values_list("row", flat=True))
 
 
-def running(workspace: Workspace, name: str, ended: int = 6, of: int = 10, **fields: Any) -> Batch:
-    batch = make_draft(workspace, table_of(of * 5), name, **fields)
-    parts = send(batch, [5] * of)
+def running(
+    workspace: Workspace, name: str, ended: int = 6, of: int = 10, size: int = 5, **fields: Any
+) -> Batch:
+    batch = make_draft(workspace, table_of(of * size), name, **fields)
+    parts = send(batch, [size] * of)
     for number, part in enumerate(parts[:ended]):
         end_part(part, {9: answers.BUSY, 18: answers.CUT}, took=4 + number % 4)
     return tell(batch)

@@ -32,7 +32,7 @@ def furnish(many: int = 40) -> list[State]:
         *of_files(house, team, many),
         *of_recipes(house, team),
         *of_reviews(house, team, many),
-        *of_runs(house, team),
+        *of_runs(house, team, many),
         *of_answers(house, team, many),
         *of_conversations(house, team),
         *of_lists(house, team),

@@ -25,6 +25,8 @@ from tests.screenshots.states import furnish
 FOLDER = ROOT / "screenshots"
 SIZES = {1440: 900, 390: 844}
 THEMES = ("light", "dark")
+# The pictures of the README: what is asked of the page, and its height.
+README = {"overview-running": ("", 800), "recipe": ("?row=3", 720)}
 # More of a very long page says nothing new.
 TALLEST = 3_000
 HEAD = """<!doctype html><meta charset=utf-8><title>Screenshots</title><style>
@@ -42,6 +44,8 @@ def main() -> int:
         remarks = [
             remark for place in places() for remark in shoot_all(browser, url, found, *place)
         ]
+        if options.readme:
+            take_for_readme(browser, url, found)
     (FOLDER / "index.html").write_text(index(found))
     sys.stdout.write("".join(f"{remark}\n" for remark in remarks))
     sys.stdout.write(f"{len(found)} states: {FOLDER / 'index.html'}\n")
@@ -52,7 +56,21 @@ def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.screenshots", description=__doc__)
     parser.add_argument("words", nargs="*", help="only states with one of these in their name")
     parser.add_argument("--rows", type=int, default=10_000, help="where there are many")
+    parser.add_argument("--readme", action="store_true", help="docs/images/ anew, too")
     return parser.parse_args()
+
+
+def take_for_readme(browser: Browser, url: str, states: Sequence[State]) -> None:
+    context = open_context(browser, url, "mei", 1440, "light")
+    for state in states:
+        if state.name in README:
+            page = context.new_page()
+            query, height = README[state.name]
+            page.goto(state.path + query)
+            clip = {"x": 0, "y": 0, "width": 1440, "height": height}
+            path = ROOT / "docs/images" / f"{state.name.partition('-')[0]}.png"
+            page.screenshot(path=path, clip=clip, caret="initial", full_page=True)
+    context.close()
 
 
 def is_wanted(state: State, words: Sequence[str]) -> bool:
