@@ -47,7 +47,7 @@ def of_runs(house: House, team: Workspace, many: int) -> list[State]:
     nothing = ended(team, "No row answered", dict.fromkeys(range(2, 14), answers.WRONG))
     fresh = {"message_batch_id": None, "processing_status": "", "created_at": None}
     queued = make_draft(team, table_of(12), "Waiting its turn")
-    send(queued, [5, 7], state="queued", **fresh, sent_at=None, reason="")
+    send(queued, [5, 7], state="queued", **fresh, sent_at=None, due_at=ago(2))
     lost = make_draft(team, table_of(12), "Outcome unknown")
     send(lost, [5, 7])
     first = lost.message_batches.order_by("part").first()
