@@ -9,7 +9,7 @@ after the end, 4404 no such Turn for this person (any more), 4400 an `after` tha
 import asyncio
 from urllib.parse import parse_qs
 
-from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from streaming.following import find_hub
@@ -50,11 +50,12 @@ class Live(AsyncWebsocketConsumer):
 
     async def may_watch(self) -> bool:
         route = self.scope["url_route"]["kwargs"]
-        workspace = await may_follow(self.scope["user"], route["slug"])
+        workspace = await may_follow(self.scope["session"].session_key, route["slug"])
         if workspace is None:
             return False
         turns = Turn.objects.filter(pk=self.turn_id, conversation=route["conversation"])
-        return await turns.filter(conversation__workspace=workspace).aexists()
+        of_workspace = turns.filter(conversation__workspace=workspace)
+        return bool(await database_sync_to_async(of_workspace.exists)())
 
     async def pump(self, seq: int) -> None:
         """Send every frame after `seq`, in order, to the end."""
@@ -75,7 +76,7 @@ class Live(AsyncWebsocketConsumer):
         """Watch until the end (-1), or until frames were missed (the last one that was sent)."""
         viewer = hub.join()
         try:
-            for frame in await sync_to_async(stored_frames)(self.turn_id, seq):
+            for frame in await database_sync_to_async(stored_frames)(self.turn_id, seq):
                 seq = await self.pass_on(frame, seq)
             while not viewer.behind:
                 for frame in await viewer.take():

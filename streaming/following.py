@@ -4,14 +4,14 @@ One task for each such Turn and process, however many viewers there are here. Ea
 query; where Redis is configured the writer rings a bell, and the looks are few.
 """
 
-from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
 
 from leases.clock import database_now
 from streaming.bells import Bell
 from streaming.hubs import Hub, Sent
 from streaming.models import Turn
 from streaming.relay import keep_running, relays
-from streaming.storing import end_frame, interrupt_abandoned, stored_frames
+from streaming.storing import end_frame, gone_frame, interrupt_abandoned, stored_frames
 
 LOOK_EVERY = 0.1
 LOOK_EVERY_WITH_BELL = 2.0
@@ -36,24 +36,31 @@ class Follower(Hub):
                 seq = 0
                 while self.end is None:
                     seq = await self._look(seq)
-                    if self.end is None and seq and not len(self):
+                    if self.end is None and not len(self):
                         return
                     await bell.wait(LOOK_EVERY_WITH_BELL if bell.rings else LOOK_EVERY)
         finally:
             _followers.pop(self.turn_id, None)
 
     async def _look(self, seq: int) -> int:
-        frames, turn = await sync_to_async(look)(self.turn_id, seq)
+        frames, turn = await database_sync_to_async(look)(self.turn_id, seq)
         for frame in frames:
             self.tell(frame)
-        if not turn.is_live:
+        if turn is None:
+            self.tell(gone_frame(seq))
+        elif not turn.is_live:
             self.tell(end_frame(turn))
         return frames[-1].seq if frames else seq
 
 
-def look(turn_id: int, seq: int) -> tuple[list[Sent], Turn]:
-    """What was stored after `seq`, and the Turn as it stood before that was read."""
-    turn = Turn.objects.get(pk=turn_id)
+def look(turn_id: int, seq: int) -> tuple[list[Sent], Turn | None]:
+    """What was stored after `seq`, and the Turn as it stood before that was read.
+
+    None where its conversation was deleted.
+    """
+    turn = Turn.objects.filter(pk=turn_id).first()
+    if turn is None:
+        return [], None
     frames = stored_frames(turn_id, seq)
     if turn.is_live:
         at = database_now()

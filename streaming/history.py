@@ -18,10 +18,14 @@ def messages_for(turn: Turn, earlier: Sequence[Turn]) -> list[Message]:
     """The messages of a Turn's request; `earlier` are the standing Turns before it, in order.
 
     An answer that broke off and is gone on with is not in it: the Turn's own prompt holds it.
+    What was asked and never answered, because the API refused it, is not in it either.
     """
     messages: list[Message] = []
     resumed = set(_chain(turn, earlier))
     for before in earlier:
+        if before.state == Turn.State.FAILED and not before.content:
+            # It was refused as it is, and would be again.
+            continue
         # What asked to go on with an answer is no part of what was said.
         if before.continues_id is None:
             messages += before.prompt

@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import DatabaseError
+from channels.db import database_sync_to_async
+from django.db import DatabaseError, close_old_connections
 
 from claude_api import (
     ApiError,
@@ -38,6 +39,7 @@ from streaming.storing import (
     answer_of,
     end_frame,
     forget_frames,
+    gone_frame,
     interrupted_after,
     store_frames,
 )
@@ -99,13 +101,13 @@ class Relay(Hub):
                 raise
             end = self._ending()
         await keeper.store_all()
-        await sync_to_async(self._finish)(end)
+        last = await database_sync_to_async(self._finish)(end)
         relays.pop(self.turn_id, None)
-        self.tell(end_frame(self.turn))
+        self.tell(last)
         await ring({self.turn_id})
         # Whoever follows in another process still reads the last ones.
         await asyncio.sleep(FRAMES_LAST)
-        await sync_to_async(forget_frames)(self.turn_id)
+        await database_sync_to_async(forget_frames)(self.turn_id)
 
     @property
     def has_begun(self) -> bool:
@@ -225,11 +227,12 @@ class Relay(Hub):
             why = str(self._fault)
         return state.INTERRUPTED, interrupted_after(self._transcript, why)
 
-    def _finish(self, end: dict[str, Any]) -> None:
+    def _finish(self, end: dict[str, Any]) -> Sent:
         at = database_now()
         changes = answer_of(self._snapshot, self._transcript) | end
         self.turn.finish(at=at, frames=self.seq, first_token_at=self._first_token_at, **changes)
-        self.turn.refresh_from_db()
+        turn = Turn.objects.filter(pk=self.turn_id).first()
+        return end_frame(turn) if turn else gone_frame(self.seq)
 
 
 class Keeper:
@@ -280,6 +283,7 @@ class Keeper:
                 )
             except DatabaseError as error:
                 logger.warning("frames are not stored yet: %s", error)
+                await sync_to_async(close_old_connections)()
                 return False
             if renew:
                 self._renewed = time.monotonic()

@@ -133,3 +133,10 @@ def end_frame(turn: Turn) -> Sent:
     end = {"state": turn.state, "length": turn.length, "sha256": turn.digest}
     payload = msgspec.json.encode({"seq": turn.frames + 1, "at": turn.length, "end": end})
     return Sent(turn.frames + 1, payload.decode(), is_end=True)
+
+
+def gone_frame(seq: int) -> Sent:
+    """The last frame of a Turn whose conversation was deleted meanwhile."""
+    end = {"state": "gone", "length": 0, "sha256": ""}
+    payload = msgspec.json.encode({"seq": seq + 1, "at": 0, "end": end})
+    return Sent(seq + 1, payload.decode(), is_end=True)

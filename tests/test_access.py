@@ -244,7 +244,7 @@ class Follower(AsyncWebsocketConsumer):
 
     async def connect(self) -> None:
         slug = self.scope["url_route"]["kwargs"]["slug"]
-        if await may_follow(self.scope["user"], slug):
+        if await may_follow(self.scope["session"].session_key, slug):
             await self.accept()
         else:
             await self.close(code=4404)

@@ -8,7 +8,9 @@ Whoever is in it but may not do this gets 403.
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
+from django.contrib.auth import get_user
+from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest
@@ -76,9 +78,15 @@ def owner_names(workspace: Workspace) -> str:
     return ", ".join(user.get_username() for user in users)
 
 
-async def may_follow(user: "User | AnonymousUser", slug: str) -> Workspace | None:
-    """For sockets: the workspace that this person may read, else None. Asks the database."""
-    membership = await sync_to_async(find_membership)(user, slug)
+@database_sync_to_async
+def may_follow(session_key: str | None, slug: str) -> Workspace | None:
+    """For sockets: the workspace that whoever is signed in with this session may read, else None.
+
+    The session is read anew each time, so that one that was signed out is out.
+    """
+    request = HttpRequest()
+    request.session = SessionStore(session_key)
+    membership = find_membership(get_user(request), slug)
     return membership.workspace if membership else None
 
 

@@ -6,6 +6,7 @@ import random
 import pytest
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
+from django.contrib.sessions.models import Session
 
 from config.asgi import application
 from streaming import asking, consumers, relay
@@ -152,6 +153,32 @@ async def test_whoever_is_removed_is_out_at_the_next_check(turn, cast, monkeypat
     assert await closed_with(socket) == 4404
     writing.stop()
     await quiet()
+
+
+async def test_a_session_that_was_signed_out_is_out(turn, cast, monkeypatch, sandbox, scope):
+    monkeypatch.setattr(consumers, "CHECK_EVERY", 0.1)
+    await sync_to_async(set_pace)(sandbox, scope, 10)
+    writing = await begin(turn)
+    socket, accepted, _ = await connect(turn, cast.vera)
+    assert accepted
+    await Session.objects.all().adelete()
+    assert await closed_with(socket) == 4404
+    writing.stop()
+    await quiet()
+
+
+async def test_a_turn_that_is_gone_ends(turn, cast):
+    writing = await begin(turn)
+    socket, *_ = await connect(turn, cast.vera)
+    del relay.relays[turn.pk]
+    second, *_ = await connect(turn, cast.bob)
+    await asyncio.sleep(0.2)
+    await Turn.objects.filter(pk=turn.pk).adelete()
+    frames = await read(second)
+    assert frames[-1]["end"]["state"] == "gone"
+    writing.lose()
+    for follower in (socket, second):
+        await follower.disconnect()
 
 
 async def test_a_word_from_the_browser_is_a_check(turn, cast, sandbox, scope):

@@ -43,6 +43,13 @@ def test_an_answer_without_a_word_is_no_message():
     assert roles(messages_for(make(2, "Again"), [make(1, "Hello")])) == ["user", "user"]
 
 
+def test_what_was_refused_is_not_asked_again():
+    refused = make(1, "Too much", state="failed")
+    broken = make(2, "Hello", text("Hi"), state="failed")
+    messages = messages_for(make(3, "And?"), [refused, broken])
+    assert [message["content"] for message in messages] == ["Hello", [text("Hi")], "And?"]
+
+
 def test_up_to_4_5_the_answer_is_begun_for_the_model():
     broken = make(1, "Hello", text("Rivers are "))
     prompt = prompt_to_go_on(broken, [])

@@ -1,9 +1,11 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 
 from tests.cast import Cast
 from workspaces.access import may_follow, memberships_of, require, workspace_for
@@ -81,5 +83,20 @@ def test_a_visit_is_noted_once_a_minute(cast: Cast) -> None:
 
 @pytest.mark.django_db(transaction=True)
 async def test_a_socket_is_for_those_who_may_read(cast: Cast) -> None:
-    assert await may_follow(cast.vera, "acme") == cast.workspace
-    assert await may_follow(cast.charlie, "acme") is None
+    vera, charlie = await sign_in(cast.vera), await sign_in(cast.charlie)
+    assert await may_follow(vera, "acme") == cast.workspace
+    assert await may_follow(charlie, "acme") is None
+    assert await may_follow(None, "acme") is None
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_session_that_ended_follows_nothing(cast: Cast) -> None:
+    vera = await sign_in(cast.vera)
+    await Session.objects.filter(pk=vera).adelete()
+    assert await may_follow(vera, "acme") is None
+
+
+async def sign_in(user: User) -> str | None:
+    client = Client()
+    await client.aforce_login(user)
+    return client.session.session_key

@@ -63,7 +63,7 @@ class Command(BaseCommand):
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, writing.stop)
         ended = False
-        while not ended:
+        while not (ended or viewer.behind):
             for frame in await viewer.take():
                 ended = frame.is_end
                 self.show(json.loads(frame.payload).get("events", []))
