@@ -119,7 +119,7 @@ def open_context(browser: Browser, url: str, who: str, width: int, theme: str) -
         color_scheme="dark" if theme == "dark" else "light",
         reduced_motion="reduce",
     )
-    context.set_default_timeout(5_000)
+    context.set_default_timeout(10_000)
     if who:
         client = Client()
         client.force_login(User.objects.get(username=who))
@@ -134,8 +134,8 @@ def shoot(page: Page, state: State, width: int, theme: str) -> Iterator[str]:
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     with state.during():
-        page.goto(state.path)
         try:
+            page.goto(state.path)
             if state.do:
                 state.do(page)
         except Exception as problem:
