@@ -85,7 +85,9 @@ def places() -> Iterator[tuple[int, str]]:
 def serving() -> Iterator[str]:
     log = Path(os.environ["SLUICE_DATA_DIR"]) / "web.log"
     command = [sys.executable, "manage.py", "serve", "--port", "0"]
-    with running(*command, log=log) as process:
+    # Nothing listens there, and nothing is sent: the pages are to say what they say with a sandbox.
+    environment = {**os.environ, "SANDBOX_URL": "http://127.0.0.1:9"}
+    with running(*command, log=log, environment=environment) as process:
         yield f"http://{wait_for_line(process, log, LISTENING)[1]}"
 
 
