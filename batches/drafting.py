@@ -10,7 +10,7 @@ from batches.limits import Limits
 from batches.parsing.json_faults import Fault, explain_typed
 from batches.parsing.json_lines import NESTING_LIMIT, TOO_DEEP, measure
 from batches.problems import Problem
-from batches.recipe import Recipe, Template, check
+from batches.recipe import MOST_TOKENS, Recipe, Template, check
 from claude_api.tolerant import REFUSALS, clean
 
 FIELDS = (
@@ -45,7 +45,6 @@ LABELS = {
     "extra": "Extra parameters",
 }
 OTHER = "other"  # in the list of models: the one that is typed beside it
-MOST = 10**9  # no model answers with so many tokens, and every part of the program can count so far
 BLANK = {"max_tokens": "1024"}
 EXAMPLES = {
     "output_format": '{"type": "object", "properties": {}, "additionalProperties": false}',
@@ -155,7 +154,8 @@ class RecipeForm:
 
     def _whole(self, name: str, field: str) -> int | None:
         text = self.typed[name].strip().replace(",", "")
-        if text.isascii() and text.isdigit() and len(text) <= len(str(MOST)) and int(text) <= MOST:
+        short = len(text) <= len(str(MOST_TOKENS))
+        if text.isascii() and text.isdigit() and short and int(text) <= MOST_TOKENS:
             return int(text)
         what = f"`{self.typed[name][:40]}` is not a whole number." if text else "No number."
         least = "1,024 and below max_tokens" if name == "budget" else "1"

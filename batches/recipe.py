@@ -29,6 +29,8 @@ NOT_IN_A_BATCH = (
     "research_preview_2026_02",
     "fallbacks",
 )
+# No model answers with so many tokens, and every part of the program can count so far.
+MOST_TOKENS = 10**9
 OWN_FIELDS = ("model", "messages", "max_tokens", "system", "thinking", "tools", "tool_choice")
 EXTRA = (
     "stop_sequences",
@@ -302,9 +304,11 @@ def _check_id_column(recipe: Recipe, columns: Sequence[str]) -> Iterator[Problem
 
 
 def _check_max_tokens(recipe: Recipe, most: int | None) -> Iterator[Problem]:
-    if recipe.max_tokens < 1 or (most and recipe.max_tokens > most):
+    if not 1 <= recipe.max_tokens <= min(most or MOST_TOKENS, MOST_TOKENS):
         what = f"max_tokens is {recipe.max_tokens:,}."
         limit = f" to {most:,}, which is what {recipe.model} answers with at most" if most else ""
+        if recipe.max_tokens > MOST_TOKENS and not most:
+            limit = f" to {MOST_TOKENS:,}"
         yield Problem(what, field="max_tokens", fix=f"Write a whole number from 1{limit}.")
     thinking = recipe.thinking or {}
     if thinking.get("type") != "enabled":

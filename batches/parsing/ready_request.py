@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from batches.parsing.json_faults import Fault, find_unsendable
-from batches.recipe import refused
+from batches.recipe import MOST_TOKENS, refused
 
 CUSTOM_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # the API's own pattern
 ROLES = ("user", "assistant", "system")
@@ -81,6 +81,9 @@ def _max_tokens_faults(params: dict[str, Any]) -> Iterator[Fault]:
         yield Fault("`params.max_tokens` is missing.", "Write a whole number from 1.")
     elif not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
         yield Fault(f"`params.max_tokens` is {_show(limit)}.", "Write a whole number from 1.")
+    elif limit > MOST_TOKENS:
+        what = f"`params.max_tokens` is {_show(limit)}."
+        yield Fault(what, f"Write a whole number from 1 to {MOST_TOKENS:,}.")
 
 
 def _messages_faults(params: dict[str, Any]) -> Iterator[Fault]:

@@ -154,6 +154,12 @@ def test_custom_ids_that_differ_by_case_are_two() -> None:
         ({"max_tokens": ...}, "`params.max_tokens` is missing."),
         ({"max_tokens": 0}, "`params.max_tokens` is 0. Write a whole number from 1."),
         ({"max_tokens": -1}, "`params.max_tokens` is -1."),
+        (
+            {"max_tokens": 10**9 + 1},
+            "`params.max_tokens` is 1000000001. Write a whole number from 1 to 1,000,000,000.",
+        ),
+        ({"max_tokens": 10**30}, "`params.max_tokens` is 1000000000000000000000000000000."),
+        ({"max_tokens": -(10**30)}, "`params.max_tokens` is -1000000000000000000000000000000."),
         ({"max_tokens": "100"}, '`params.max_tokens` is "100".'),
         ({"max_tokens": 1.5}, "`params.max_tokens` is 1.5."),
         ({"max_tokens": True}, "`params.max_tokens` is true."),
@@ -181,6 +187,10 @@ def test_custom_ids_that_differ_by_case_are_two() -> None:
 )
 def test_params(changes: dict[str, Any], sentence: str) -> None:
     assert problems(request(**changes))[0].startswith(sentence)
+
+
+def test_the_most_tokens_that_are_taken() -> None:
+    assert problems(request(max_tokens=10**9)) == []
 
 
 def test_what_is_unknown_or_harmless_passes() -> None:

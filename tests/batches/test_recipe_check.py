@@ -50,6 +50,11 @@ def test_a_sound_recipe_has_no_problems() -> None:
         ({"id_column": "ID"}, "id_column", "`ID`: no such column to identify the rows by. Did"),
         ({"max_tokens": 0}, "max_tokens", "max_tokens is 0. Write a whole number from 1."),
         (
+            {"max_tokens": 10**30},
+            "max_tokens",
+            f"max_tokens is {10**30:,}. Write a whole number from 1 to 1,000,000,000.",
+        ),
+        (
             {"thinking": {"type": "enabled", "budget_tokens": 4_000}},
             "thinking",
             "thinking.budget_tokens is 4,000, max_tokens is 1,024.",
