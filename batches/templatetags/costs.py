@@ -1,12 +1,10 @@
 """Money on pages: what is not known is a dash, and what was paid is never $0.00."""
 
 from decimal import Decimal
-from typing import Any
 
 from django import template
 
 from batches import costing
-from batches.models import Batch
 from batches.templatetags.batch_rows import UNKNOWN
 
 register = template.Library()
@@ -29,9 +27,3 @@ def millions(number: float | None) -> str:
     if number is None:
         return UNKNOWN
     return f"{number / 1e6:,.1f} M" if number >= 999_950 else f"{number:,.0f}"
-
-
-@register.inclusion_tag("batches/estimate.html")
-def estimate_bar(batch: Batch) -> dict[str, Any]:
-    """Estimate against actual of a Batch that was sent; nothing where nothing is known."""
-    return {"bar": costing.Bar.of(batch)}

@@ -107,6 +107,11 @@ def test_the_cost_is_held_against_the_estimate(actual, verdict):
     assert bar.is_above == (verdict == "above")
 
 
+def test_a_band_whose_ends_are_shown_alike_is_one_amount():
+    assert span("3.90", "5.20", "9").band(" to ") == "$3.90 to $5.20"
+    assert span("0.0301", "0.0302", "9").band(" to ") == "$0.03"
+
+
 def test_the_bar_is_as_long_as_the_larger_of_limit_and_cost():
     assert Bar(span(1, 2, 4), Decimal(3)).places == {
         "low": "24.88%",
@@ -118,7 +123,8 @@ def test_the_bar_is_as_long_as_the_larger_of_limit_and_cost():
 
 
 def estimate_bar(batch):
-    return Template("{% load costs %}{% estimate_bar batch %}").render(Context({"batch": batch}))
+    page = Template('{% include "batches/estimate.html" %}')
+    return page.render(Context({"bar": Bar.of(batch)}))
 
 
 def frozen(**more):
