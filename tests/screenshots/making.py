@@ -153,10 +153,12 @@ def send(batch: Batch, sizes: Sequence[int], **fields: Any) -> list[MessageBatch
     dollars = {"low": "3.90", "high": "5.20", "most": "9.56"}
     asked = {"requested_by": batch.created_by, "requested_at": ago(13), "estimate": dollars}
     run = build.make_run(batch, recipe=batch.recipe, **asked)
+    key = batch.workspace.live_key()
+    api = key.api if key else "claude"
     parts, row = [], 2
     for number, size in enumerate(sizes, 1):
         known = {
-            "api": "claude",
+            "api": api,
             "account": f"{batch.pk}:{number}",
             "message_batch_id": f"msgbatch_01{batch.pk:04}{number:03}aEDMaPF0wBRaq",
             "processing_status": "in_progress",
