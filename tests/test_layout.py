@@ -33,7 +33,8 @@ REACHABLE = """() => {
   return wanted.filter((one) => one.type !== "radio").map((one) => one.dataset.wanted);
 }"""
 FOCUSED = """() => {
-  const one = document.activeElement, drawn = [one, one.closest("label, tr, td, .drop")];
+  const one = document.activeElement;
+  const drawn = [one, one.closest("label, td, .drop"), one.closest("tr")];
   const ring = (node) => node && getComputedStyle(node).outlineStyle !== "none"
     && parseFloat(getComputedStyle(node).outlineWidth) > 0;
   const name = one.outerHTML?.slice(0, 120);
@@ -99,3 +100,21 @@ def test_the_skip_link_leads_past_the_sidebar(mei: Page, team: Workspace) -> Non
     expect(mei.locator("main")).to_be_focused()
     mei.keyboard.press("Tab")
     assert mei.evaluate("document.querySelector('main').contains(document.activeElement)")
+
+
+def test_windows_of_middling_width_have_room_for_a_name_and_scroll_down_only(
+    mei: Page, team: Workspace
+) -> None:
+    draft = make_draft(team, table_of(3), "Cities")
+    batch = running(team, "Review themes", ended=2, of=3)
+    pages = ("/w/team/", "/w/team/batches/", place(draft, "file/"), place(draft, "review/"))
+    for width in (720, 960, 1100, 1180, 1300, 1400):
+        mei.set_viewport_size({"width": width, "height": 700})
+        for path in (*pages, place(draft, "recipe/"), place(batch)):
+            mei.goto(path)
+            wide = mei.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width, f"{path} is {wide} wide at {width}"
+        mei.goto("/w/team/batches/")
+        name = mei.locator("td.name").first.bounding_box()
+        assert name is not None
+        assert name["width"] >= 150, f"{name['width']} at {width}"
