@@ -30,7 +30,12 @@ class Span(msgspec.Struct, frozen=True):
 
     @property
     def likely(self) -> str:
-        return f"{dollars(self.low)}–{dollars(self.high)}"
+        return self.band("–")
+
+    def band(self, between: str) -> str:
+        """`$3.90–$5.20`; one amount where the two ends are shown alike."""
+        ends = dollars(self.low), dollars(self.high)
+        return between.join(dict.fromkeys(ends))
 
 
 class Bar(msgspec.Struct, frozen=True):

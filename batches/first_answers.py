@@ -10,12 +10,13 @@ SHOWN = 5
 LOOKED_AT = 100
 SUCCEEDED = Result.Type.SUCCEEDED
 CELL = 300  # characters
+CELLS = 20
 
 
 class FirstAnswer(NamedTuple):
     row: int
     own_id: str
-    input: str
+    input: list[str]
     answer: str
 
 
@@ -38,17 +39,17 @@ def first_stored(batch: Batch) -> MessageBatch | None:
     return next((part for part in stored[:SHOWN] if part.answers.get("succeeded")), None)
 
 
-def read_input(batch: Batch, number: int) -> str:
+def read_input(batch: Batch, number: int) -> list[str]:
     """The cells that the prompt asks for; nothing for a ready request."""
     upload = batch.upload
     if upload is None or upload.rows_fence is None:
-        return ""
+        return []
     try:
         row = archive.read_row(upload.pk, upload.rows_fence, number)
     except FileNotFoundError:
-        return ""
+        return []
     if row is None or not row.cells:
-        return ""
+        return []
     asked = Template(batch.recipe.get("prompt", "")).columns
     places = [upload.columns.index(name) for name in asked if name in upload.columns] or [0]
-    return " · ".join(row.cells[place] for place in places)[:CELL]
+    return [row.cells[place][:CELL] for place in places[:CELLS]]

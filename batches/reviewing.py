@@ -10,7 +10,7 @@ import msgspec
 from batches import estimating
 from batches.calling import why_no_key
 from batches.choosing import PartChoice, part_choices
-from batches.costing import Bar, at_most, dollars
+from batches.costing import Bar, at_most
 from batches.findings import Findings
 from batches.forecasting import Forecast, fit, forecast, trial_of
 from batches.models import Batch, Estimate, Run, Worker
@@ -118,7 +118,7 @@ class Review:
     def likely(self) -> str:
         """`$3.90 to $5.20`."""
         span = self.forecast.span if self.forecast else None
-        return f"{dollars(span.low)} to {dollars(span.high)}" if span else ""
+        return span.band(" to ") if span else ""
 
     @property
     def bar(self) -> Bar | None:

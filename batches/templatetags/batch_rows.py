@@ -104,7 +104,7 @@ def result_pill(type: str) -> dict[str, str]:
 @register.simple_tag
 def title_state(batch: Batch) -> str:
     """How a tab's title begins, so that one in the background tells how far it is."""
-    if batch.state == State.IN_PROGRESS and batch.parts:
+    if batch.state == State.IN_PROGRESS and batch.parts > 1:
         return f"{batch.parts_ended:,} of {batch.parts:,} parts"
     return "Done" if word(batch) == "Ended" else word(batch)
 

@@ -248,6 +248,29 @@ def test_viewers_see_no_controls(cast: Cast) -> None:
         assert control in text_of(cast.client(cast.bob), address(batch)) or control == "Cancel"
 
 
+def test_a_cell_that_turns_the_direction_leaves_the_line_as_it_is(cast: Cast) -> None:
+    batch = make_batch(cast, "a\u202ebc<i>")
+    part = make_part(make_run(batch), [2], processing_status="ended")
+    answer_part(part, {2: succeeded("yes")})
+    count_answers(part, succeeded=1)
+    body = cast.client(cast.vera).get(address(batch)).content.decode()
+    assert "<bdi>a\u202ebc&lt;i&gt;</bdi></td>" in body
+
+
+def test_the_title_counts_parts_where_there_are_several(cast: Cast) -> None:
+    batch = make_batch(cast, "one", "two")
+    run = make_run(batch)
+    make_part(run, [2], processing_status="in_progress")
+    batch.recount()
+    client = cast.client(cast.vera)
+    body = client.get(address(batch)).content.decode()
+    assert "<title>In progress · Review themes · Sluice</title>" in body
+    make_part(run, [3], processing_status="in_progress")
+    batch.recount()
+    body = client.get(address(batch)).content.decode()
+    assert "<title>0 of 2 parts · Review themes · Sluice</title>" in body
+
+
 def test_the_live_part_is_silent_until_something_changes(cast: Cast) -> None:
     batch = make_batch(cast, "one")
     part = make_part(make_run(batch), [2], processing_status="in_progress")
