@@ -183,14 +183,33 @@ def _find_offset(index: BinaryIO, number: int) -> int | None:
     return None
 
 
-def iterate_left_out(run_id: int, fence: int | None) -> Iterator[LeftOut]:
-    """The rows that a Run left out, in the order of the file; none where it left out none."""
+_left_out_decoder = msgspec.json.Decoder(LeftOut)
+
+
+def iterate_left_out(run_id: int, fence: int | None, first: int = 0) -> Iterator[LeftOut]:
+    """The rows from `first` on that a Run left out, in the order of the file."""
     if fence is None:
         return
-    decoder = msgspec.json.Decoder(LeftOut)
     with open(left_out(run_id, fence), "rb") as file:
+        file.seek(_find_left_out(file, first) if first else 0)
         for line in file:
-            yield decoder.decode(line)
+            yield _left_out_decoder.decode(line)
+
+
+def _find_left_out(file: BinaryIO, number: int) -> int:
+    """Where the first line of this row or a later one begins, found by halving the file."""
+    low, high = 0, file.seek(0, os.SEEK_END)
+    while low < high:
+        middle = (low + high) // 2
+        file.seek(max(middle - 1, 0))
+        if middle:
+            file.readline()  # the rest of the line before
+        line = file.readline()
+        if line and _left_out_decoder.decode(line).number < number:
+            low = file.tell()
+        else:
+            high = middle
+    return low
 
 
 def delete(kind: str, owner_id: int) -> None:

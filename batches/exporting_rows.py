@@ -92,14 +92,22 @@ class ResultFiles:
 
 
 class LeftOutReasons:
-    """Why the newest Run that was built left rows out; asked in the order of the rows."""
+    """Why the newest Run that was built left rows out; asked in the order of the rows.
+
+    The first that is asked for is looked up, those that follow are read on to.
+    """
 
     def __init__(self, batch: Batch) -> None:
-        run = batch.runs.exclude(left_out_fence=None).order_by("-pk").first()
-        self._rows = archive.iterate_left_out(run.pk, run.left_out_fence) if run else iter(())
-        self._next = next(self._rows, None)
+        self._run = batch.runs.exclude(left_out_fence=None).order_by("-pk").first()
+        self._rows: Iterator[archive.LeftOut] | None = None
+        self._next: archive.LeftOut | None = None
 
     def find(self, number: int) -> str:
+        if self._run is None:
+            return ""
+        if self._rows is None:
+            self._rows = archive.iterate_left_out(self._run.pk, self._run.left_out_fence, number)
+            self._next = next(self._rows, None)
         while self._next and self._next.number < number:
             self._next = next(self._rows, None)
         return self._next.reason if self._next and self._next.number == number else ""

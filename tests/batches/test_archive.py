@@ -77,6 +77,16 @@ def test_rows_that_were_left_out():
     assert list(archive.iterate_left_out(3, None)) == []
 
 
+def test_rows_that_were_left_out_are_found_from_any_row_on():
+    kept = [archive.LeftOut(number, "Zeile " * (number % 7)) for number in (2, 3, 5, 9, 40, 41, 80)]
+    write(archive.left_out(3, 1), b"".join(msgspec.json.encode(row) + b"\n" for row in kept))
+    for first in range(83):
+        found = list(archive.iterate_left_out(3, 1, first))
+        assert found == [row for row in kept if row.number >= first]
+    write(archive.left_out(3, 2), b"")
+    assert list(archive.iterate_left_out(3, 2, 7)) == []
+
+
 def test_delete_removes_everything_of_one_owner():
     write(archive.results(7, 1), b"x")
     write(archive.results(8, 1), b"y")

@@ -9,6 +9,7 @@ import pytest
 from batches import archive
 from batches.exporting import ExportRefused, export, file_name, say_counts, write_export
 from batches.models import Batch, MessageBatch, Result, Run, Upload
+from batches.opening import open_row
 from tests.batches.build import (
     answer_part,
     errored,
@@ -89,6 +90,19 @@ def test_rows_without_an_answer_say_why() -> None:
         '{"row":6,"custom_id":"r4","result":{"type":"missing",'
         '"reason":"The answer was not in the API\'s results."}}',
     ]
+
+
+def test_one_row_is_opened_without_what_was_left_out_before_it() -> None:
+    batch = make_table(1_000)
+    run = make_run(batch, left_out={row: f"Row {row}: no." for row in range(2, 1_002)})
+    path = archive.left_out(run.pk, 1)
+    lines = path.read_bytes().splitlines(keepends=True)
+    # Whoever reads the first lines stumbles.
+    path.write_bytes(b"x\n" * 400 + b"".join(lines[400:]))
+    for row in (900, 1_001):
+        opened = open_row(batch, row)
+        assert opened
+        assert opened.outcome.reason == f"Row {row}: no."
 
 
 def test_blank_rows_are_not_rows() -> None:
