@@ -14,8 +14,9 @@ from batches.calling import (
 )
 from batches.models import Batch, MessageBatch
 from claude_api import ApiError, ClaudeError, Client, Model, PermissionRefused, RateLimited
+from leases.models import LeaseQuerySet
 from leases.renewing import Renewal, work_on
-from workspaces.key_checks import make_live
+from workspaces.key_checks import PATIENCE, make_live
 from workspaces.models import ApiKey, KeyCheck
 
 LONGEST_PAUSE = timedelta(seconds=30)
@@ -28,7 +29,16 @@ def step(at: datetime, only: Batch | None = None) -> bool:
     checks = KeyCheck.objects.filter(state=State.CHECKING)
     if only is not None:
         checks = checks.filter(workspace_id=only.workspace_id)
-    return work_on(checks, at, partial(check, at=at))
+    return give_up(checks, at) or work_on(checks, at, partial(check, at=at))
+
+
+def give_up(checks: LeaseQuerySet, at: datetime) -> bool:
+    """Finish one that stopped so many workers that nobody tries it again; True if there was one."""
+    asked = checks.set_aside().free(at).first()
+    if asked is None:
+        return False
+    why = f"Trying it stopped {asked.crashes} workers. Look into the worker's log for why."
+    return bool(asked.finish(State.UNREACHABLE, at, sentence=why))
 
 
 def check(asked: KeyCheck, renewal: Renewal, at: datetime) -> None:
@@ -99,7 +109,9 @@ def write_failure(
             remember_refusal(key, error, at)
         asked.finish(State.REFUSED, at, sentence=str(error))
     elif at >= asked.until:
-        asked.finish(State.UNREACHABLE, at, sentence=str(error))
+        minutes = PATIENCE // timedelta(minutes=1)
+        why = f"The API could not be reached for {minutes} minutes. {error}"
+        asked.finish(State.UNREACHABLE, at, sentence=why)
     else:
         pause = min(pause_after(error, attempt=2), LONGEST_PAUSE)
         asked.release(at + pause, sentence=str(error))

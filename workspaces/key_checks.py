@@ -70,6 +70,8 @@ def make_live(
     """
     secret = check.reveal()
     with transaction.atomic():
+        # First, as everywhere: two who lock in different orders would wait for each other.
+        Workspace.objects.select_for_update().get(pk=check.workspace_id)
         if not check.finish(State.WORKS, at, **(found or {})):
             return None
         return save_key(
@@ -78,5 +80,9 @@ def make_live(
 
 
 def sandbox_key(workspace: Workspace) -> str:
-    """A key that the sandbox takes, with a place of its own there for each workspace."""
-    return f"sk-ant-{re.sub('[^a-z0-9]', '', workspace.slug.lower()) or 'workspace'}-local"
+    """A key that the sandbox takes, with a place of its own there for each workspace.
+
+    The place is named by letters of the slug, for who reads the sandbox's files, and the id: the
+    letters alone may be those of another workspace, or a word that the sandbox refuses.
+    """
+    return f"sk-ant-{re.sub('[^a-z]', '', workspace.slug.lower())}{workspace.pk}-local"

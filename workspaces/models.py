@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Q
 
 from leases.clock import database_now
-from leases.models import Lease
+from leases.models import Lease, LeaseQuerySet
 from workspaces import encryption
 
 SILENT_AFTER = timedelta(seconds=40)
@@ -182,6 +182,10 @@ class KeyCheck(SealedKey, Lease):
 
     def __str__(self) -> str:
         return f"check of a key of {self.workspace}: {self.state}"
+
+    def mine(self) -> LeaseQuerySet:
+        """As long as it is also in the state it was read in: two people may decide at once."""
+        return super().mine().filter(state=self.state)
 
     def finish(self, state: str, at: datetime, **changes: Any) -> bool:
         """Say what came of it; the secret stays only where a person still has to decide."""

@@ -72,7 +72,10 @@ def test_an_api_out_of_reach_is_tried_for_a_while(api, workspace, key, mei):
     assert "Overloaded" in check.sentence
     api.plan("GET", MODELS, refusal(529, "overloaded_error", "Overloaded"))
     assert checking.step(at + 11 * MINUTE)
-    assert answered(check)[0] == "unreachable"
+    state, sentence = answered(check)
+    assert state == "unreachable"
+    assert sentence.startswith("The API could not be reached for 10 minutes. ")
+    assert "Overloaded" in sentence
     assert check.secret == ""
     assert workspace.live_key() == key
 
@@ -109,6 +112,31 @@ def test_what_is_open_elsewhere_is_told_before_anything_is_replaced(api, workspa
     assert make_live(check, now()).reveal() == NEW
     assert answered(check)[0] == "works"
     assert make_live(KeyCheck(pk=check.pk, workspace=workspace, secret=key.secret), now()) is None
+
+
+def test_two_owners_who_decide_at_once_save_the_key_once(api, workspace, key, mei):
+    KeyCheck.objects.filter(pk=ask(workspace, mei).pk).update(state="elsewhere")
+    first, second = KeyCheck.objects.get(), KeyCheck.objects.get()
+    assert make_live(first, now()).reveal() == NEW
+    assert make_live(second, now()) is None
+    assert workspace.api_keys.count() == 2
+    assert Event.objects.get().sentence == "Sandbox key ending f3Qa saved."
+
+
+def test_a_key_that_stops_workers_is_given_up(api, workspace, key, mei):
+    check = ask(workspace, mei)
+    at = now()
+    KeyCheck.objects.update(owner="dead", lease_until=at + MINUTE, fence=3, crashes=3)
+    assert not checking.step(at)
+    assert answered(check)[0] == "checking"
+    other = make_batch(make_workspace("other"))
+    assert not checking.step(at + MINUTE, other)
+    assert checking.step(at + MINUTE)
+    state, sentence = answered(check)
+    assert (state, check.secret) == ("unreachable", "")
+    assert sentence == "Trying it stopped 3 workers. Look into the worker's log for why."
+    assert workspace.live_key() == key
+    assert not checking.step(at + MINUTE)
 
 
 def test_the_live_key_is_looked_at_again(api, workspace, key, mei):

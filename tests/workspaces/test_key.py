@@ -10,13 +10,13 @@ from playwright.sync_api import Page
 from pytest_django import Settings
 
 from batches import checking
-from batches.models import Batch
+from sandbox.scopes import KEY
 from tests.cast import Cast, gather
 from tests.processes import Sandbox
 from tests.workspaces.test_pages_in_browser import sign_in
-from workspaces.key_checks import ask_for_new
+from workspaces.key_checks import ask_for_new, sandbox_key
 from workspaces.keys import rotate_keys, save_key
-from workspaces.models import ApiKey, Event, KeyCheck
+from workspaces.models import ApiKey, Event, KeyCheck, Workspace
 
 URL = "/w/acme/settings/key/"
 SECRET = "sk-ant-api03-0123456789abcf3Qa"
@@ -113,7 +113,7 @@ def test_a_stranger_finds_nothing(cast: Cast) -> None:
             "The new key ending f3Qa does not work, and nothing of it",
         ),
         ("refused", {"sentence": "No.", "is_new": False}, "No."),
-        ("unreachable", {"sentence": "Down."}, "could not be reached for 10 minutes. Down."),
+        ("unreachable", {"sentence": "Down."}, "The key could not be checked. Down. Nothing of"),
         ("elsewhere", {"open_elsewhere": 3}, "3 parts that are not finished were sent with a key"),
         ("checking", {"sentence": "Down."}, "Down. Trying again until"),
     ],
@@ -141,12 +141,27 @@ def test_a_key_of_another_account_is_replaced_only_when_that_is_meant(cast: Cast
     assert cast.workspace.live_key() == live
 
 
+def test_a_key_that_does_not_open_any_more_is_not_offered(cast: Cast, settings: Settings) -> None:
+    from cryptography.fernet import Fernet
+
+    set_check(cast, "elsewhere", open_elsewhere=1)
+    assert "Replace it anyway" in text_of(cast)
+    keys, settings.ENCRYPTION_KEYS = settings.ENCRYPTION_KEYS, [Fernet.generate_key().decode()]
+    cast.client(cast.alice).post(URL, {"replace": ""})
+    assert cast.workspace.live_key() is None
+    text = text_of(cast)
+    assert "Replace it anyway" not in text
+    assert "The stored API key cannot be decrypted: SLUICE_ENCRYPTION_KEYS does not" in text
+    settings.ENCRYPTION_KEYS = keys
+    cast.client(cast.alice).post(URL, {"replace": ""})
+    assert cast.workspace.live_key().reveal() == SECRET
+
+
 def test_removing_says_what_waits_and_leaves_no_key(cast: Cast) -> None:
     save_key(cast.workspace, "claude", SECRET)
-    Batch.objects.create(workspace=cast.workspace, name="a", state="in_progress")
-    Batch.objects.create(workspace=cast.workspace, name="b", state="ended")
-    Batch.objects.create(workspace=cast.other, name="c", state="in_progress")
-    assert "1 batch is not finished: it waits here" in text_of(cast, page="remove/")
+    assert "Batches that are not finished wait here until a key is saved" in text_of(
+        cast, page="remove/"
+    )
     cast.client(cast.alice).post(f"{URL}remove/")
     assert cast.workspace.live_key() is None
     assert "This workspace has no API key." in text_of(cast)
@@ -160,7 +175,17 @@ def test_the_sandbox_takes_one_click(cast: Cast, settings: Settings) -> None:
     assert "Use the sandbox" in text_of(cast)
     cast.client(cast.alice).post(URL, {"sandbox": ""})
     check = KeyCheck.objects.get()
-    assert (check.api, check.reveal()) == ("sandbox", "sk-ant-acme-local")
+    assert (check.api, check.reveal()) == ("sandbox", sandbox_key(cast.workspace))
+
+
+def test_each_workspace_has_a_place_of_its_own_in_the_sandbox() -> None:
+    slugs = ("revoked", "forbidden", "demo", "workspace", "a-b", "ab", "a1", "--", "Ab", "1", "")
+    keys = [sandbox_key(Workspace(pk=at, slug=slug)) for at, slug in enumerate(slugs, 1)]
+    # A digit of the name is no digit of the number.
+    keys += [sandbox_key(Workspace(pk=71, slug="a")), sandbox_key(Workspace(pk=1, slug="a7"))]
+    scopes = {KEY.fullmatch(key)["scope"] for key in keys}
+    assert len(scopes) == len(keys)
+    assert not scopes & {"revoked", "forbidden", "demo"}
 
 
 def test_the_key_is_nowhere_to_be_read(cast: Cast, caplog: pytest.LogCaptureFixture) -> None:

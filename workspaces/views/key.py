@@ -50,7 +50,10 @@ def act(request: HttpRequest, workspace: Workspace) -> None:
         text = key_checks.sandbox_key(workspace)
         key_checks.ask_for_new(workspace, ApiKey.Api.SANDBOX, text, actor=actor)
     elif "replace" in request.POST and check and check.state == KeyCheck.State.ELSEWHERE:
-        key_checks.make_live(check, database_now(), anthropic_workspace=check.anthropic_workspace)
+        # Where its secret does not open any more, the page says so.
+        if not check.why_unreadable():
+            account = check.anthropic_workspace
+            key_checks.make_live(check, database_now(), anthropic_workspace=account)
     elif "dismiss" in request.POST:
         key_checks.dismiss(workspace)
 
@@ -106,21 +109,8 @@ def key_remove(request: HttpRequest, slug: str) -> HttpResponse:
     if request.method == "POST":
         remove_key(workspace, actor=request.user)  # type: ignore[arg-type]
         return leave_dialog(request, reverse("workspaces:key", kwargs={"slug": slug}))
-    context = {
-        "workspace": workspace,
-        "key": workspace.live_key(),
-        "waiting": count_unfinished(workspace),
-    }
+    context = {"workspace": workspace, "key": workspace.live_key()}
     return render_dialog(request, "workspaces/key_remove.html", context)
-
-
-def count_unfinished(workspace: Workspace) -> int:
-    """How many batches would wait for the next key.
-
-    They are another app's, which is known here by the way back to it alone.
-    """
-    finished = ("draft", "ended", "refused")
-    return workspace.batches.exclude(state__in=finished).filter(deleting_at=None).count()
 
 
 def addresses() -> dict[str, str]:
