@@ -1,6 +1,9 @@
 from typing import Any
 
-from batches.models import Batch
+import pytest
+from django.contrib.messages import get_messages
+
+from batches.models import Batch, Upload
 from tests.batches.drafts import RECIPE, draft_of, make_draft
 from tests.cast import Cast
 
@@ -56,6 +59,17 @@ def test_a_batch_without_a_file_leads_to_a_new_file(cast: Cast) -> None:
     batch = Batch.objects.create(workspace=cast.workspace, name="Adopted", state="ended")
     response = post(cast, batch, same_file="1")
     assert response.headers["Location"] == f"/w/acme/batches/new/?recipe={batch.pk}"
+
+
+@pytest.mark.parametrize("state", ["receiving", "queued", "refused"])
+def test_a_file_without_rows_is_not_shared(cast: Cast, state: str) -> None:
+    batch = make_draft(cast.workspace, recipe=RECIPE)
+    Upload.objects.update(state=state)
+    response = post(cast, batch, same_file="1")
+    assert response.headers["Location"] == f"/w/acme/batches/new/?recipe={batch.pk}"
+    assert Batch.objects.count() == 1
+    [said] = get_messages(response.wsgi_request)
+    assert str(said) == "Only the recipe comes along: reviews.csv has no rows yet."
 
 
 def test_viewers_and_strangers_take_nothing_over(cast: Cast) -> None:
