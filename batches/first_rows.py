@@ -13,6 +13,7 @@ from claude_api.tolerant import clean
 FIRST = 20
 SHORT, LONG = 160, 1_000
 LONGEST_SHOWN = 64 << 10
+NONE = b"null"
 
 
 class Cell(NamedTuple):
@@ -40,9 +41,16 @@ def first_rows(upload: Upload) -> list[ShownRow]:
 
 
 def _cells(row: archive.Row) -> Iterator[Cell]:
-    texts = row.cells or [row.own_id, bytes(row.params)[:LONG].decode(errors="replace")]
+    texts = row.cells or [row.own_id, _params(row)]
     for text in texts:
         yield Cell(text[:SHORT], text[:LONG] if len(text) > SHORT // 4 else "")
+
+
+def _params(row: archive.Row) -> str:
+    """A line that cannot be sent holds none: then what is wrong with it."""
+    if bytes(row.params) == NONE:
+        return row.reason
+    return bytes(row.params)[:LONG].decode(errors="replace")
 
 
 def describe_columns(upload: Upload) -> list[Column]:
@@ -86,7 +94,7 @@ def whole_row(upload: Upload, number: int) -> WholeRow | None:
 
 
 def _pretty(params: Any) -> str:
-    if bytes(params) == b"null":
+    if bytes(params) == NONE:
         return ""
     text = msgspec.json.format(bytes(params), indent=2)
     return clean(text.decode(errors="replace"))[:LONGEST_SHOWN]
