@@ -29,8 +29,8 @@ class Cast:
         people = (None, self.charlie, self.rita, self.vera, self.bob, self.alice)
         return dict(zip(ROLES, people, strict=True))[role]
 
-    def client(self, user: User | None, **options: bool) -> Client:
-        client = Client(**options)
+    def client(self, user: User | None, *, enforce_csrf_checks: bool = False) -> Client:
+        client = Client(enforce_csrf_checks)
         if user is not None:
             client.force_login(user)
         return client
