@@ -12,11 +12,15 @@ from leases.models import CRASH_LIMIT, Lease
 
 
 class Question(msgspec.Struct, frozen=True):
-    """`part` is the MessageBatch that the question is about, 0 where it is the key."""
+    """`part` is the MessageBatch that the question is about, 0 where it is the key.
+
+    `in_a_shell` is what to do about the key there; a page has a place of its own for that.
+    """
 
     sentence: str
     part: int = 0
     size: int = 0
+    in_a_shell: str = ""
 
 
 def questions(batch: Batch) -> Iterator[Question]:
@@ -87,4 +91,6 @@ def about_the_key(batch: Batch) -> Iterator[Question]:
             else f"Save a key that works: manage.py add_key {batch.workspace.slug}"
         )
         go_on = f"manage.py run_batch --resume {batch.pk}"
-        yield Question(f"{key.refused.rstrip('.')}. Nothing is lost. {way}, then: {go_on}")
+        yield Question(
+            f"{key.refused.rstrip('.')}. Nothing is lost.", in_a_shell=f"{way}, then: {go_on}"
+        )

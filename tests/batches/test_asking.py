@@ -82,8 +82,11 @@ def test_refused_key_comes_with_the_commands_that_mend_it(batch):
     make_part(batch)
     ApiKey.objects.update(refused="The API answers 401.", refused_type="key")
     [question] = ask(batch)
-    assert f"manage.py add_key {batch.workspace.slug}, then:" in question.sentence
-    assert question.sentence.endswith(f"manage.py run_batch --resume {batch.pk}")
+    assert question.sentence == "The API answers 401. Nothing is lost."
+    assert question.in_a_shell == (
+        f"Save a key that works: manage.py add_key {batch.workspace.slug}, then: "
+        f"manage.py run_batch --resume {batch.pk}"
+    )
 
 
 def test_refused_key_that_nothing_waits_for(batch):

@@ -26,6 +26,7 @@ from tests.cast import Cast, gather
 from tests.processes import Sandbox, wait_until
 from tests.workspaces.test_pages_in_browser import sign_in
 from workspaces.keys import save_key
+from workspaces.models import ApiKey
 
 MINUTE = timedelta(minutes=1)
 
@@ -174,6 +175,19 @@ def test_a_draft_is_opened_at_its_step(cast: Cast) -> None:
     assert client.get(address(batch)).headers["Location"] == address(batch, "review/")
     Batch.objects.update(recipe={})
     assert client.get(address(batch)).headers["Location"] == address(batch, "recipe/")
+
+
+def test_a_refused_key_is_mended_in_settings(cast: Cast) -> None:
+    batch = make_batch(cast, "one")
+    key = save_key(cast.workspace, "claude", "sk-ant-acme-secret")
+    ApiKey.objects.filter(pk=key.pk).update(refused="The API answers 401.", refused_type="key")
+    make_part(make_run(batch), [2], state="queued", api="claude", account=key.account())
+    batch.recount()
+    page = cast.client(cast.vera).get(address(batch)).content.decode()
+    said = "The API answers 401. Nothing is lost. Check the key again, or replace it, in <a"
+    assert said in page
+    assert 'href="/w/acme/settings/key/">Settings</a>.' in page
+    assert "manage.py" not in page
 
 
 def test_a_run_that_was_refused_says_why(cast: Cast) -> None:

@@ -270,7 +270,7 @@ class Command(BaseCommand):
 
     def ask(self, asked: list[Question]) -> None:
         for question in asked:
-            self.say(question.sentence)
+            self.say(f"{question.sentence} {question.in_a_shell}".rstrip())
             if question.part:
                 command = f"manage.py resolve_part {question.part}"
                 self.say(f"  It is at the API after all:  {command} adopt MSGBATCH_ID")
