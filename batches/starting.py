@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 from django.db import transaction
@@ -131,7 +131,7 @@ def same_batch(
 def find_problems(upload: Upload, recipe: Recipe | None, limits: Limits) -> Iterator[Problem]:
     """Everything that keeps rows from being sent, by row: of the file, then of the request."""
     fence = upload.rows_fence
-    parsed = read_problems(upload)
+    parsed = open_problems(upload)
     renderer = find_renderer(upload, recipe, limits)
     if fence is None or renderer is None:
         yield from parsed
@@ -157,12 +157,17 @@ def find_renderer(
     return Renderer(recipe, upload.columns) if recipe else None
 
 
-def read_problems(upload: Upload) -> Iterator[Problem]:
-    """What parsing found, all of it, in the order of the file."""
+def open_problems(upload: Upload) -> Iterator[Problem]:
+    """What parsing found, all of it, in the order of the file, which is open from now on."""
     if not upload.problem_count:
-        return
+        return iter(())
+    path = archive.problems(upload.pk, upload.rows_fence or upload.fence)
+    return read_problems(open(path, "rb"))  # noqa: SIM115
+
+
+def read_problems(file: BinaryIO) -> Iterator[Problem]:
     decoder = msgspec.json.Decoder(Problem)
-    with open(archive.problems(upload.pk, upload.rows_fence or upload.fence), "rb") as file:
+    with file:
         for line in file:
             yield decoder.decode(line)
 

@@ -1,10 +1,8 @@
 """The file of a Batch: how far it is, how it is read, what is wrong with it, its first rows."""
 
 import secrets
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
@@ -20,6 +18,7 @@ from batches.parsing.difference import find_difference, is_marked
 from batches.problem_table import write_problems
 from batches.receiving import Refused
 from batches.rereading import read_otherwise
+from batches.views.chunks import stream
 from batches.views.finding import MEMBER, find_batch
 from batches.views.new import receive_form
 from batches.views.upload import after_cancelling
@@ -254,18 +253,16 @@ def file_problems(request: HttpRequest, slug: str, batch: int) -> HttpResponseBa
     """All problems as a table, the first 100 and the others."""
     found = find_batch(request, slug, batch)
     upload = found.upload
-    problems = starting.read_problems(upload) if upload is not None else iter(())
+    if upload is None or stage_of(upload) not in ("ready", "refused"):
+        return show(request, found, 409, problem="The problems are known once the file is read.")
+    try:
+        problems = starting.open_problems(upload)
+    except FileNotFoundError:
+        gone = "The list of problems is gone from the server. Read the file again."
+        return show(request, found, 404, problem=gone)
+    name = f"problems-{found.pk}.csv"
     return StreamingHttpResponse(
-        stream(write_problems(problems)),
+        stream(write_problems(problems), name),
         content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="problems-{found.pk}.csv"'},
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
-
-
-async def stream(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while (chunk := await sync_to_async(read_chunk)(chunks)) is not None:
-        yield chunk
-
-
-def read_chunk(chunks: Iterator[bytes]) -> bytes | None:
-    return next(chunks, None)

@@ -148,6 +148,26 @@ async def test_all_problems_as_a_table(cast: Cast) -> None:
     assert (await client.get(url(batch, "problems.csv"))).status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("state", "status", "sentence"),
+    [
+        ("ready", 404, "The list of problems is gone from the server. Read the file again."),
+        ("queued", 409, "The problems are known once the file is read."),
+    ],
+)
+def test_problems_that_are_not_there_are_no_table(
+    cast: Cast, state: str, status: int, sentence: str
+) -> None:
+    batch = make_draft(cast, BROKEN)
+    upload = batch.upload
+    assert upload
+    archive.problems(upload.pk, upload.rows_fence or 0).unlink()
+    Upload.objects.update(state=state)
+    answer = cast.client(cast.vera).get(url(batch, "problems.csv"))
+    assert answer.status_code == status
+    assert sentence in text_of(answer)
+
+
 def test_another_reading(cast: Cast) -> None:
     batch = make_draft(cast)
     Batch.objects.update(leave_out=1)
