@@ -73,6 +73,7 @@ class Announcement(msgspec.Struct, frozen=True):
     token: Annotated[str, msgspec.Meta(pattern=TOKEN)]
     recipe: Id | None = None
     batch: Id | None = None
+    modified: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | None = None
 
 
 def begin(
@@ -93,13 +94,18 @@ def begin(
         upload, is_new = Upload.objects.get_or_create(
             workspace=workspace,
             token=file.token,
-            defaults={"filename": name, "size": file.size, "created_by": actor},
+            defaults={
+                "filename": name,
+                "size": file.size,
+                "modified": file.modified,
+                "created_by": actor,
+            },
         )
         if is_new and replacing is not None:
             stale = replace(replacing, upload, at)
         elif is_new:
             draft(upload, name_batch(name), None, like=like, created_by=actor, saved_at=at)
-    if (upload.filename, upload.size) != (name, file.size):
+    if (upload.filename, upload.size, upload.modified) != (name, file.size, file.modified):
         raise OutOfStep("Another file is being sent under this name. Choose the file again.")
     if stale is not None:
         discard_upload(stale)

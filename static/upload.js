@@ -4,7 +4,8 @@
 //   form[data-upload="…/uploads/"]  where a file is chosen or dropped; data-piece: bytes of a piece,
 //                                   data-batch: the draft whose file is replaced, data-recipe: the
 //                                   batch whose recipe is taken over, data-resume: the upload to go
-//                                   on with, of the file data-name with data-size bytes
+//                                   on with, of the file data-name with data-size bytes, last
+//                                   changed at data-modified
 //   [data-drop="…/new/"]            files may be dropped anywhere on the page, which then becomes that
 //   form[data-submit]               is sent as soon as something in it is changed
 //   [data-opens="ID"]               opens that details when it is chosen
@@ -85,7 +86,7 @@ class Sending {
 
   announce() {
     const { batch, recipe } = this.form.dataset, number = (text) => (text ? Number(text) : null);
-    const file = { name: this.file.name, size: this.file.size, token: this.token, batch: number(batch), recipe: number(recipe) };
+    const file = { name: this.file.name, size: this.file.size, modified: this.file.lastModified, token: this.token, batch: number(batch), recipe: number(recipe) };
     return this.call("POST", this.form.dataset.upload, JSON.stringify(file), { "Content-Type": "application/json" });
   }
 
@@ -192,7 +193,7 @@ class Sending {
   /** What came so far stays: the same file goes on, another one takes its place. */
   stop(sentence) {
     sending = null;
-    if (this.place) Object.assign(this.form.dataset, { resume: this.place.upload, name: this.file.name, size: this.file.size, batch: this.place.batch ?? "" });
+    if (this.place) Object.assign(this.form.dataset, { resume: this.place.upload, name: this.file.name, size: this.file.size, modified: this.file.lastModified, batch: this.place.batch ?? "" });
     this.panel.hidden = true;
     $(".drop", this.form).hidden = false;
     $("input[type=file]", this.form).value = "";
@@ -216,7 +217,7 @@ function say(form, sentence, button = null) {
 
 async function start(form, files) {
   if (sending || !files.length) return;
-  const [file] = files, { resume, name, size } = form.dataset;
+  const [file] = files, { resume, name, size, modified } = form.dataset;
   try {
     if (files.length > 1) throw new Refused("One file at a time: each becomes a batch of its own.");
     await check(file);
@@ -224,8 +225,11 @@ async function start(form, files) {
     return say(form, error.message);
   }
   if (!resume) (sending = new Sending(form, file)).run();
-  else if (file.name === name && file.size === Number(size)) (sending = new Sending(form, file, { upload: resume, received: 0 })).run();
-  else offer(form, file, `This is not the file that was being sent: that is ${name} with ${Number(size).toLocaleString("en-GB")} bytes.`);
+  else if (file.name !== name || file.size !== Number(size))
+    offer(form, file, `This is not the file that was being sent: that is ${name} with ${Number(size).toLocaleString("en-GB")} bytes.`);
+  else if (modified && file.lastModified !== Number(modified))
+    offer(form, file, `${name} was changed since the first part of it was sent, and the rest would not fit.`);
+  else (sending = new Sending(form, file, { upload: resume, received: 0 })).run();
 }
 
 function offer(form, file, sentence) {

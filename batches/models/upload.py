@@ -17,6 +17,7 @@ class Upload(Lease):
         QUEUED = "queued", "Queued"
         READY = "ready", "Ready"
         REFUSED = "refused", "Refused"
+        DELETING = "deleting", "Deleting"
 
     class Kind(models.TextChoices):
         TABLE = "table", "Table"
@@ -30,6 +31,8 @@ class Upload(Lease):
     token = models.CharField(max_length=64)
     size = models.BigIntegerField()
     received = models.BigIntegerField(default=0)
+    # When the browser says that the file was last changed, in milliseconds.
+    modified = models.BigIntegerField(null=True, blank=True)
     sha256 = models.CharField(max_length=64, blank=True, default="")
     state = models.CharField(max_length=10, choices=State.choices, default=State.RECEIVING)
     kind = models.CharField(max_length=10, choices=Kind.choices, blank=True, default="")
@@ -79,7 +82,8 @@ class Upload(Lease):
 
     def read_again(self, at: datetime, **choices: Any) -> bool:
         """Queue it to be read in another way; whoever is reading it now may not finish."""
-        whole = Upload.objects.filter(pk=self.pk).exclude(state=self.State.RECEIVING)
+        away = (self.State.RECEIVING, self.State.DELETING)
+        whole = Upload.objects.filter(pk=self.pk).exclude(state__in=away)
         anew: dict[str, Any] = {"rows": 0, "rows_fence": None, "problems": {}, "column_facts": []}
         return bool(
             whole.update(

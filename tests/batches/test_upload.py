@@ -51,6 +51,7 @@ def test_a_double_press_and_a_retry_are_one_upload(cast: Cast) -> None:
     assert first == second
     assert Batch.objects.count() == Upload.objects.count() == 1
     assert announce(client, size=5).status_code == 409
+    assert announce(client, modified=5).status_code == 409
 
 
 def test_a_piece_that_does_not_fit_is_told_where_the_file_ends(cast: Cast) -> None:
@@ -91,6 +92,8 @@ def test_an_offset_that_is_none(cast: Cast, offset: str) -> None:
         ({"size": 1 << 62}, 413),
         ({"size": 1 << 70}, 413),
         ({"batch": 1 << 70}, 422),
+        ({"modified": 1 << 70}, 422),
+        ({"modified": -1}, 201),
         ({"recipe": 1 << 70}, 422),
         ({"token": "short"}, 422),
         ({"token": "a/../" * 8}, 422),
@@ -263,6 +266,11 @@ def test_after_a_reload_the_same_file_goes_on(on_a_train: Page, tmp_path: Path) 
     other.write_bytes(TABLE)
     page.locator("input[type=file]").set_input_files(other)
     page.get_by_text("This is not the file that was being sent").wait_for()
+    edited = tmp_path / "edited" / "reviews.csv"
+    edited.parent.mkdir()
+    edited.write_bytes(file.read_bytes().replace(b"some words", b"five words"))
+    page.locator("input[type=file]").set_input_files(edited)
+    page.get_by_text("reviews.csv was changed since the first part of it was sent").wait_for()
     page.locator("input[type=file]").set_input_files(file)
     page.get_by_text("Reading rows").wait_for()
     assert archive.received(Upload.objects.get().pk).read_bytes() == file.read_bytes()
