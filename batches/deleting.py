@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from batches import archive
 from batches.cancelling import request_cancel
@@ -114,17 +114,39 @@ def remove_story(batch: Batch, at: datetime) -> bool:
 def remove_batch(batch: Batch, at: datetime) -> bool:
     """The row itself, and the uploads that no other Batch uses.
 
-    They are locked until all are gone: no draft can be made of one in between.
+    Their files go between two transactions: many gigabytes take their time.
     """
-    with transaction.atomic():
-        files = find_files(batch)
-        if any(file.lease_until and file.lease_until > at for file in files):
-            release(batch, at + PAUSE)  # One is being read.
-            return True
-        batch.delete()
-        for file in files:
-            remove_files("uploads", file.pk)
-            file.delete()
+    taken = take_files(batch, at)
+    if taken is None:
+        release(batch, at + PAUSE)
+        return True
+    for upload_id in taken:
+        remove_files("uploads", upload_id)
+    if not remove_rows(batch):
+        release(batch, at)
+    return True
+
+
+@transaction.atomic
+def take_files(batch: Batch, at: datetime) -> list[int] | None:
+    """Put the uploads out of reach, so that no draft is made of one; None while one is read."""
+    files = find_files(batch)
+    if any(file.lease_until and file.lease_until > at for file in files):
+        return None
+    ids = [file.pk for file in files]
+    Upload.objects.filter(pk__in=ids).update(state=Upload.State.DELETING, fence=F("fence") + 1)
+    return ids
+
+
+@transaction.atomic
+def remove_rows(batch: Batch) -> bool:
+    """False where another Batch let go of a file meanwhile, which is this one's to remove now."""
+    files = find_files(batch)
+    if any(file.state != Upload.State.DELETING for file in files):
+        return False
+    batch.delete()
+    for file in files:
+        file.delete()
     return True
 
 

@@ -162,7 +162,7 @@ def open_problems(upload: Upload) -> Iterator[Problem]:
     if not upload.problem_count:
         return iter(())
     path = archive.problems(upload.pk, upload.rows_fence or upload.fence)
-    return read_problems(open(path, "rb"))  # noqa: SIM115
+    return read_problems(open(path, "rb"))
 
 
 def read_problems(file: BinaryIO) -> Iterator[Problem]:

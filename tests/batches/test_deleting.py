@@ -152,6 +152,28 @@ def test_a_file_that_is_being_read_is_waited_for(workspace: Workspace) -> None:
     assert not Upload.objects.exists()
 
 
+@pytest.mark.both_databases
+def test_files_go_once_nobody_can_take_them_and_outside_of_a_transaction(
+    workspace: Workspace,
+) -> None:
+    batch = make_batch(workspace, ["one"])
+    request_delete(batch, now())
+    # A directory that cannot be removed, and then can.
+    directory = archive.received(batch.upload_id or 0).parent
+    kept = directory.rename(directory.with_name("kept"))
+    directory.write_bytes(b"")
+    with pytest.raises(NotADirectoryError):
+        step(now() + SECOND)
+    assert Upload.objects.get().state == "deleting"
+    assert not batch.upload or not batch.upload.read_again(now())
+    directory.unlink()
+    kept.rename(directory)
+    assert step(now() + HOUR)
+    assert not Batch.objects.exists()
+    assert not Upload.objects.exists()
+    assert not files()
+
+
 def test_only_that_batch_is_removed_where_one_is_named(workspace: Workspace) -> None:
     batch, other = an_ended_batch(workspace), an_ended_batch(workspace)
     request_delete(batch, now())
