@@ -102,7 +102,10 @@ class Timing:
 
     @cached_property
     def took(self) -> float | None:
-        """From the first part that was sent to the last that was stored."""
+        """From the first part that was sent to the last that was stored; nobody waited between
+        two runs."""
+        if self.batch.runs.filter(state=Run.State.BUILT).count() > 1:
+            return None
         times = self.batch.message_batches.aggregate(first=Min("sent_at"), last=Max("stored_at"))
         if times["first"] is None or times["last"] is None:
             return None

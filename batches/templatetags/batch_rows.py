@@ -63,7 +63,9 @@ def look(batch: Batch) -> tuple[str, str]:
     if batch.succeeded == 0:
         return "refused", "red"
     short = batch.not_succeeded + batch.not_sent + batch.left_out
-    return ("partly", "amber") if short else ("done", "green")
+    if short:
+        return "partly", "amber"
+    return "done", "gray" if batch.not_chosen else "green"
 
 
 def word(batch: Batch) -> str:
@@ -106,7 +108,7 @@ def title_state(batch: Batch) -> str:
     """How a tab's title begins, so that one in the background tells how far it is."""
     if batch.state == State.IN_PROGRESS and batch.parts > 1:
         return f"{batch.parts_ended:,} of {batch.parts:,} parts"
-    return "Done" if word(batch) == "Ended" else word(batch)
+    return "Done" if word(batch) == "Ended" and not batch.not_chosen else word(batch)
 
 
 @register.inclusion_tag("batches/steps.html", takes_context=True)

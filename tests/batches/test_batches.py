@@ -73,6 +73,7 @@ def test_what_is_not_known_yet_is_not_zero(cast: Cast) -> None:
     ("fields", "word", "colour"),
     [
         ({"state": "ended", "sent": 2, "succeeded": 2}, "Ended", "green"),
+        ({"state": "ended", "sent": 2, "succeeded": 2, "rows": 9, "parts": 1}, "Ended", "gray"),
         ({"state": "ended", "sent": 2, "succeeded": 1, "errored": 1}, "Ended", "amber"),
         ({"state": "ended", "sent": 2, "succeeded": 2, "not_sent": 1}, "Ended", "amber"),
         ({"state": "ended", "sent": 2, "errored": 2}, "Ended", "red"),
