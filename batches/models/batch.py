@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from batches.models.fields import OrderedJsonField
 from batches.models.upload import Upload
 from leases.clock import database_now
 from leases.models import Lease
@@ -49,9 +50,9 @@ class Batch(models.Model):
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
     )
-    recipe = models.JSONField(default=dict)
+    recipe = OrderedJsonField(default=dict)
     # While the form of a draft is no recipe: {"fields": as typed, "recipe": the last sound one}.
-    typed = models.JSONField(default=dict)
+    typed = OrderedJsonField(default=dict)
     # What the review form shows: rows and part size of the next Run.
     selection = models.JSONField(default=dict)
     # So many rows with problems the person agreed to leave out.
@@ -272,7 +273,7 @@ class Run(Lease):
 
     batch = models.ForeignKey(Batch, models.CASCADE, related_name="runs")
     token = models.CharField(max_length=64)
-    recipe = models.JSONField()
+    recipe = OrderedJsonField()
     selection = models.JSONField(default=dict)
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
