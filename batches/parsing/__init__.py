@@ -26,7 +26,7 @@ from batches.parsing.decoding import (
     first_undecodable,
     read_sample,
 )
-from batches.parsing.dialect import check_delimiter, detect_delimiter
+from batches.parsing.dialect import check_delimiter, detect_delimiter, told_delimiter
 from batches.parsing.recognising import is_requests, refuse_foreign
 from batches.parsing.undecodable import refuse_undecodable
 from batches.problems import FileRefused, Problem
@@ -141,7 +141,8 @@ def open_upload(upload: Upload) -> Reading:
     if not requests and upload.delimiter:
         delimiter = check_delimiter(upload.delimiter)
     elif not requests:
-        delimiter = detect_delimiter(sample, whole, upload.filename)
+        told = told_delimiter(sample)
+        delimiter = told or detect_delimiter(sample, whole, upload.filename)
     offset = first_undecodable(path, encoding)
     if offset is not None:
         refuse_undecodable(path, encoding, delimiter, offset)

@@ -1,7 +1,7 @@
 """Bytes to text: which encoding a file is in, proven over the whole of it, and its lines."""
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -105,12 +105,24 @@ class TextLines:
     def __init__(self, file: IO[str]) -> None:
         self._file = file
         self._number = 0
+        self._peeked: str | None = None
         self.newest = ""
+
+    def skip_first(self, is_wanted: Callable[[str], bool]) -> int:
+        """Read over the first line if it is so; how many lines that were."""
+        self._peeked = next(self, "")
+        if not is_wanted(self._peeked):
+            return 0
+        self._peeked = None
+        return 1
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
+        if self._peeked:
+            line, self._peeked = self._peeked, None
+            return line
         line = self._file.readline(LINE_LIMIT)
         if not line:
             raise StopIteration

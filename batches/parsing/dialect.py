@@ -2,12 +2,15 @@
 
 import csv
 import io
+import re
 from typing import NamedTuple
 
 from batches.problems import FileRefused, Problem
 
 DELIMITERS = (",", ";", "\t", "|")
 NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+# What Excel writes above the header to say what separates the cells, and shows as no row.
+TOLD = re.compile(r'"?sep=([^\w\s"]|\t)"?\r?\n', re.IGNORECASE)
 NAME_LENGTH = 60  # a longer first cell is a sentence, not the name of a column
 
 
@@ -17,6 +20,12 @@ class Fit(NamedTuple):
     has_columns: bool
     share: float  # of the records that are as wide as the first
     width: int
+
+
+def told_delimiter(text: str) -> str:
+    """The one that the first line says, as in `sep=;`; empty where it says none."""
+    found = TOLD.match(text)
+    return found[1] if found else ""
 
 
 def check_delimiter(chosen: str) -> str:

@@ -31,6 +31,9 @@ SIGNATURES = (
 JSON_NAMES = (".jsonl", ".ndjson", ".json")
 OBJECT = re.compile(r'\{\s*(?:"|\}|$)')
 ARRAY = re.compile(r'\[\s*(?:\{\s*["}]|\]|$)')
+LOOKED_AT = 100  # lines that tell what a file is
+NEARLY_ALL = 0.95
+FRAME = {"custom_id", "params"}
 REQUEST_FORM = 'Each line is {"custom_id": "...", "params": {...}}.'
 
 
@@ -77,8 +80,12 @@ def is_requests(sample: str, filename: str) -> bool:
     if OBJECT.match(first):
         _refuse_many_lines(first, lines)
         _refuse_openai(first)
+        _refuse_data(lines)
         return True
-    return named and any(OBJECT.match(line.strip()) or _is_json(line) for line in lines[:20])
+    if not named or not any(OBJECT.match(line.strip()) or _is_json(line) for line in lines[:20]):
+        return False
+    _refuse_data(lines)
+    return True
 
 
 def _array() -> Problem:
@@ -94,14 +101,35 @@ def _refuse_many_lines(first: str, lines: list[str]) -> None:
         raise FileRefused(Problem("Line 1 is not complete JSON.", fix=fix))
 
 
+def _refuse_data(lines: list[str]) -> None:
+    """Objects that are no requests at all; among requests, one is a problem of its line."""
+    some = lines[:LOOKED_AT]
+    if len(some) > 1 and not _is_json(some[-1]):
+        some.pop()  # the sample may have cut it
+    if sum(map(_is_data, some)) >= NEARLY_ALL * len(some):
+        fix = 'Save it as CSV, or write each line as `{"custom_id": …, "params": …}`.'
+        raise FileRefused(Problem("These are lines of data, not requests.", fix=fix))
+
+
+def _is_data(line: str) -> bool:
+    keys = _keys(line)
+    # With messages it is the params of a request, which lacks its frame alone.
+    return bool(keys) and not keys & {*FRAME, "messages"}
+
+
 def _refuse_openai(first: str) -> None:
-    try:
-        keys = msgspec.json.decode(first, type=dict[str, msgspec.Raw]).keys()
-    except (msgspec.DecodeError, RecursionError):
-        return  # the reading of line 1 says what is wrong with it
+    keys = _keys(first)
     if "body" in keys and keys & {"method", "url"}:
         fix = f"{REQUEST_FORM} `params` is the body of a request to the Messages API."
         raise FileRefused(Problem("This is an OpenAI batch file.", fix=fix))
+
+
+def _keys(line: str) -> set[str]:
+    """Of the object in a line; none where the reading of that line says what is wrong with it."""
+    try:
+        return set(msgspec.json.decode(line, type=dict[str, msgspec.Raw]))
+    except (msgspec.DecodeError, RecursionError):
+        return set()
 
 
 def _is_json(text: str) -> bool:

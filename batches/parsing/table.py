@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from batches.archive import Row
 from batches.parsing.decoding import TextLines, open_text
-from batches.parsing.dialect import NAMES
+from batches.parsing.dialect import NAMES, told_delimiter
 from batches.problems import FileRefused, Problem
 from batches.recipe import unsendable
 
@@ -49,9 +49,11 @@ def read_records(path: Path, encoding: str, delimiter: str) -> Iterator[Record]:
 
 
 def cut_records(lines: TextLines, delimiter: str) -> Iterator[Record]:
+    skipped = lines.skip_first(lambda line: bool(told_delimiter(line)))
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     for number in count(1):
-        line = reader.line_num + 1
+        begun = reader.line_num + 1
+        line = begun + skipped
         try:
             cells = next(reader)
         except StopIteration:
@@ -59,7 +61,7 @@ def cut_records(lines: TextLines, delimiter: str) -> Iterator[Record]:
         except csv.Error as error:
             if "field larger" in str(error):
                 raise FileRefused(_endless_cell(number, line)) from None
-            if reader.line_num != line or "expected after" not in str(error):
+            if reader.line_num != begun or "expected after" not in str(error):
                 raise FileRefused(_open_quote(number, line)) from None
             lenient = csv.reader([lines.newest], delimiter=delimiter)
             yield Record(number, line, next(lenient, []), STRAY_QUOTE)

@@ -251,13 +251,22 @@ def test_a_header_that_is_none_can_be_read_as_data(cast: Cast) -> None:
     assert "2 rows 2 columns" in text_of(client.get(url(batch)))
 
 
-def test_a_file_without_a_row_to_send_asks_for_another(cast: Cast) -> None:
+def test_lines_of_data_are_one_refusal(cast: Cast) -> None:
     batch = make_draft(cast, b'{"id": 1}\n{"id": 2}\n', "objects.jsonl")
+    text = text_of(cast.client(cast.bob).get(url(batch)))
+    assert "These are lines of data, not requests. Save it as CSV, or write each line as" in text
+    assert "no recipe is needed" not in text
+    assert "cannot be sent" not in text
+
+
+def test_a_file_without_a_row_to_send_asks_for_another(cast: Cast) -> None:
+    batch = make_draft(cast, b'{"custom_id": "a"}\n{"custom_id": "b"}\n', "requests.jsonl")
     page = cast.client(cast.bob).get(url(batch))
     assert "No row of this file can be sent." in text_of(page)
     assert "Replace the file first." in text_of(page)
     assert "Choose what" not in text_of(page)
-    assert "custom_id is missing" in page.context["rows"][0].cells[1].short
+    assert "no recipe is needed" not in text_of(page)
+    assert "params is missing" in page.context["rows"][0].cells[1].short
 
 
 def test_finished_requests_need_no_recipe(cast: Cast) -> None:

@@ -94,3 +94,32 @@ def test_an_openai_batch_file() -> None:
     refused = read(data, "rows.jsonl").refused[0]
     assert refused.startswith("This is an OpenAI batch file.")
     assert '"params"' in refused
+
+
+def data_lines(number: int) -> bytes:
+    return b"".join(b'{"id": %d, "review": "It broke."}\n' % one for one in range(number))
+
+
+@pytest.mark.parametrize("name", ["reviews.jsonl", "reviews.csv"])
+@pytest.mark.parametrize("number", [1, 99, 5_000])
+def test_lines_of_data_are_refused_as_a_whole(name: str, number: int) -> None:
+    assert read(data_lines(number), name).refused == [
+        "These are lines of data, not requests. "
+        'Save it as CSV, or write each line as `{"custom_id": …, "params": …}`.'
+    ]
+
+
+def test_lines_of_data_below_a_broken_one() -> None:
+    refused = read(b"oops\n" + data_lines(30), "reviews.jsonl").refused
+    assert refused[0].startswith("These are lines of data")
+
+
+def test_some_lines_of_data_among_requests_are_problems_of_their_lines() -> None:
+    found = read(data_lines(18) + REQUEST.encode() * 2, "rows.jsonl")
+    assert (found.kind, found.refused, len(found.rows)) == ("requests", [], 20)
+    assert found.problems[0] == "Row 1: custom_id is missing. Give each line its own."
+
+
+def test_lines_of_params_are_requests_that_lack_their_frame() -> None:
+    found = read(b'{"model":"m","max_tokens":1,"messages":[]}\n' * 5, "rows.jsonl")
+    assert "without its frame" in found.problems[0]

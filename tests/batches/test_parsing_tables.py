@@ -212,3 +212,31 @@ def test_what_csv_writes_in_windows_1252_is_read(cells: list[str], delimiter: st
     written = [[str(number), cell] for number, cell in enumerate(cells)]
     data = table_bytes([["id", "text"], *written], delimiter, "cp1252")
     assert read(data, encoding="cp1252").cells == written
+
+
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;", "\ufeffsep=;"])
+def test_a_first_line_that_names_the_delimiter_is_no_row(first: str) -> None:
+    found = read(f"{first}\r\nid,a;text\r\n1,5;x,y\r\n2,5;z\r\n".encode())
+    assert (found.delimiter, found.columns) == (";", ["id,a", "text"])
+    assert [(row.number, row.cells) for row in found.rows] == [
+        (2, ["1,5", "x,y"]),
+        (3, ["2,5", "z"]),
+    ]
+
+
+def test_it_is_no_row_without_a_header_and_with_another_delimiter_chosen() -> None:
+    assert read(b"sep=\t\n1\tx\n", has_header=False).cells == [["1", "x"]]
+    assert read(b"sep=;\nid,text\n1,x\n", delimiter=",").columns == ["id", "text"]
+
+
+def test_lines_of_the_file_are_counted_with_it() -> None:
+    found = read(b"sep=;\nid;text\n1;x;y\n")
+    assert found.problems[0].startswith("Row 2: 3 cells")
+    assert found.problems[0].endswith("It begins on line 3 of the file.")
+    open_quote = read(b'sep=;\nid;text\n1;"x\n').refused[0]
+    assert open_quote.startswith("Quote opened in row 2 (line 3 of the file) is never closed")
+
+
+@pytest.mark.parametrize("header", ["sep=;x", "sep=", "sep=a", "a;sep=;"])
+def test_what_only_looks_like_it_is_a_header(header: str) -> None:
+    assert read(f"{header},b\n1,2\n".encode(), delimiter=",").columns == [header, "b"]
