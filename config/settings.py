@@ -121,6 +121,7 @@ def read_database(default: str) -> dict[str, object]:
 
 
 DEBUG = read_bool("DEBUG", False)
+DEMO = read_bool("SLUICE_DEMO", False)
 DATA_DIR = Path(read_text("SLUICE_DATA_DIR", str(BASE_DIR / "data"))).resolve()
 DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -306,7 +307,10 @@ SECURE_CSP = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"redact_keys": {"()": "serving.redaction.RedactKeys"}},
+    "filters": {
+        "redact_keys": {"()": "serving.redaction.RedactKeys"},
+        "without_traceback": {"()": "serving.refusals.WithoutTraceback"},
+    },
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {
         "stderr": {
@@ -320,6 +324,7 @@ LOGGING = {
         # Django's own handlers would write past the filter.
         "django": {"handlers": [], "level": "INFO", "propagate": True},
         "django.server": {"handlers": [], "level": "INFO", "propagate": True},
+        "django.request": {"filters": ["without_traceback"]},
         "httpx": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},
     },
@@ -339,11 +344,14 @@ STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 # Hashed names for `collectstatic` and once it has written their list; until then, and while
-# developing, the files are served under their own names from where they lie.
+# developing or trying it out, the files are served under their own names from where they lie.
 STATIC_IS_COLLECTED = "collectstatic" in sys.argv or (
-    not DEBUG and (STATIC_ROOT / "staticfiles.json").exists()
+    not (DEBUG or DEMO) and (STATIC_ROOT / "staticfiles.json").exists()
 )
 WHITENOISE_USE_FINDERS = not STATIC_IS_COLLECTED
+# A file that is changed meanwhile is served as it is now.
+WHITENOISE_AUTOREFRESH = DEBUG or DEMO
+WHITENOISE_MAX_AGE = 0 if DEBUG or DEMO else 60
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {

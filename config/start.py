@@ -50,8 +50,8 @@ def read_options() -> argparse.Namespace:
 
 
 def prepare_settings() -> Path:
-    """Load the settings as a development start has them; gives the data directory."""
-    os.environ["DEBUG"] = "true"
+    """Load the settings of a start on this machine, without TLS; gives the data directory."""
+    os.environ |= {"SLUICE_DEMO": "true", "SLUICE_HTTPS": "false"}
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     from config import settings
 

@@ -33,6 +33,7 @@ ENVIRONMENT = {
     "DJANGO_SETTINGS_MODULE": "config.settings",
     "SECRET_KEY": "for-tests-only-" + "0123456789abcdef" * 4,
     "DEBUG": "false",
+    "SLUICE_DEMO": "false",
     "ALLOWED_HOSTS": "localhost,127.0.0.1,testserver",
     "DATABASE_URL": database_url(),
     "REDIS_URL": "",

@@ -28,6 +28,7 @@ json.dump(answers, sys.stdout)
 """
 NONSENSE = [
     ("DEBUG", "maybe"),
+    ("SLUICE_DEMO", "maybe"),
     ("SECRET_KEY", "short"),
     ("SLUICE_ENCRYPTION_KEYS", "hello"),
     ("SLUICE_ENCRYPTION_KEYS", f"{Fernet.generate_key().decode()},"),
@@ -51,6 +52,7 @@ NONSENSE = [
 SENSE = [
     ({"SANDBOX_URL": "http://127.0.0.1:8765/"}, "SANDBOX_URL", "http://127.0.0.1:8765"),
     ({"DEBUG": "yes"}, "DEBUG", "True"),
+    ({"SLUICE_DEMO": "yes"}, "DEMO", "True"),
     ({"ALLOWED_HOSTS": "a.org, b.org,"}, "ALLOWED_HOSTS", "['a.org', 'b.org']"),
     ({"SLUICE_HTTPS": "true"}, "SESSION_COOKIE_NAME", "__Host-sessionid"),
     ({"SLUICE_SETTLE_SECONDS": "0.5"}, "SETTLE_SECONDS", "0.5"),

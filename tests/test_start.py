@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from http.cookiejar import CookieJar
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.parse import urlencode
 
 import pytest
@@ -69,15 +70,39 @@ def start(project: Path, tmp_path: Path) -> Callable[..., AbstractContextManager
 
 def sign_in(address: str) -> str:
     """The page that the demonstration's user sees after signing in."""
-    browser = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(CookieJar())
-    )
+    browser = open_browser()
     with browser.open(f"{address}/accounts/login/") as page:
-        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.read().decode())[1]
+        login = page.read().decode()
+    assert "Demo: user <code>demo</code>" in login
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', login)[1]
     form = {"login": "demo", "password": "demo", "csrfmiddlewaretoken": token}
     with browser.open(f"{address}/accounts/login/", urlencode(form).encode()) as page:
         assert page.url == f"{address}/w/demo/"
         return page.read().decode()
+
+
+def open_browser() -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(CookieJar())
+    )
+
+
+def shows_our_own_pages(address: str) -> None:
+    """Also of what is not there; and what a page links to arrives."""
+    browser = open_browser()
+    with pytest.raises(HTTPError) as refused:
+        browser.open(f"{address}/no/such/page/")
+    with refused.value as answer:
+        page = answer.read().decode()
+    assert refused.value.code == 404
+    assert "This page does not exist" in page
+    assert "URLconf" not in page
+    linked = re.findall(r'(?:href|src)="(/static/[^"]+\.(?:css|js))"', page)
+    assert "/static/sluice.css" in linked
+    for path in [*linked, "/static/page.js"]:
+        with browser.open(f"{address}{path}") as file:
+            assert file.headers["Cache-Control"] == "max-age=0, public"
+            assert len(file.read()) > 100
 
 
 def all_gone(pids: set[int]) -> bool:
@@ -89,6 +114,7 @@ def test_it_works(start, project, tmp_path):
         address, port = first.address()
         assert "workspace Demo ✓" in first.output
         assert "Demo" in sign_in(address)
+        shows_our_own_pages(address)
         with started(project, tmp_path / "second") as second:
             assert second.process.wait(20) == 1
         assert second.output == f"Sluice is already running at {address}\n"
@@ -158,12 +184,12 @@ def test_a_worker_finishes_its_step(start, tmp_path):
 
 def test_what_the_programs_say_is_kept_in_files(start, project, tmp_path):
     procfile = tmp_path / "Procfile"
-    procfile.write_text("web: echo $PORT $SANDBOX_URL $DEBUG\n")
+    procfile.write_text("web: echo $PORT $SANDBOX_URL $SLUICE_DEMO\n")
     with start("--procfile", str(procfile)) as sluice:
         assert sluice.process.wait(20) == 1
-    port, url, debug = (project / "data/log/web.log").read_text().split()
+    port, url, demo = (project / "data/log/web.log").read_text().split()
     assert int(port) > 0
-    assert debug == "true"
+    assert demo == "true"
     assert (project / ".env").read_text() == f"SANDBOX_URL={url}\n"
 
 

@@ -13,8 +13,8 @@ DEMO = "demo"
 
 
 def shows_demo() -> bool:
-    """In development, when the user that the first start makes is there."""
-    return settings.DEBUG and get_user_model().objects.filter(username=DEMO).exists()
+    """Under `make run`, when the user that its first start makes is there."""
+    return settings.DEMO and get_user_model().objects.filter(username=DEMO).exists()
 
 
 class SignInForm(LoginForm):

@@ -39,3 +39,19 @@ def test_what_is_not_there_leads_to_the_batches(cast: Cast) -> None:
     page = response.content.decode()
     assert "This page does not exist, or it belongs to a workspace you are not in." in page
     assert '<a class="button primary" href="/">Your batches</a>' in page
+
+
+def test_a_refusal_is_one_line_of_the_log(cast: Cast, caplog: pytest.LogCaptureFixture) -> None:
+    assert cast.client(cast.vera).get("/w/acme/batches/new/").status_code == 403
+    [record] = [one for one in caplog.records if one.name == "django.request"]
+    assert record.getMessage() == "Forbidden (Permission denied): /w/acme/batches/new/"
+    assert record.exc_info is None
+
+
+@pytest.mark.logs_errors
+def test_what_failed_keeps_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    try:
+        raise RuntimeError("no database here")
+    except RuntimeError:
+        logging.getLogger("django.request").exception("Internal Server Error: /w/acme/")
+    assert "RuntimeError: no database here" in caplog.text

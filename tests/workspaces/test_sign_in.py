@@ -67,10 +67,10 @@ def test_signing_out_wants_a_press(cast: Cast) -> None:
     assert client.get("/w/acme/").status_code == 302
 
 
-def test_the_demo_fields_are_filled_in_development_only(mei: User, settings: Settings) -> None:
+def test_the_demo_fields_are_filled_under_make_run_only(mei: User, settings: Settings) -> None:
     User.objects.create_user("demo")
     assert "Demo: user" not in Client().get("/accounts/login/").content.decode()
-    settings.DEBUG = True
+    settings.DEMO = True
     page = Client().get("/accounts/login/").content.decode()
     assert "Demo: user <code>demo</code>, password <code>demo</code>" in page
     User.objects.all().delete()
