@@ -50,7 +50,7 @@ class SettingsForm(forms.Form):
     )
     budget = forms.IntegerField(min_value=LEAST_BUDGET, max_value=MOST, required=False)
     effort = forms.ChoiceField(
-        choices=[("", "Model's default"), *((name, name.capitalize()) for name in EFFORTS)],
+        choices=[("", "Model's default"), *((name, name) for name in EFFORTS)],
         required=False,
     )
     system = forms.CharField(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from batches.parsing.encodings import name_of
 from batches.problems import FileRefused, Problem
 
 CHUNK = 1 << 20
@@ -62,7 +63,7 @@ def _refuse_unmarked_utf16(head: bytes) -> None:
     raise FileRefused(
         Problem(
             f"Not UTF-8 text: byte 0x00 at offset {offset:,}.",
-            fix=f"Save it as UTF-8; if it is UTF-16, choose the encoding {encoding}.",
+            fix=f"Save it as UTF-8; if it is {name_of(encoding)}, choose that (`{encoding}`).",
             field="encoding",
             choice=encoding,
         )

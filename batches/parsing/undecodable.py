@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from batches.parsing.decoding import TextLines, open_text
+from batches.parsing.encodings import name_of
 from batches.parsing.table import cut_records
 from batches.problems import FileRefused, Problem
 
@@ -26,14 +27,14 @@ def refuse_undecodable(path: Path, encoding: str, delimiter: str, offset: int) -
             else _find_in_lines(path, encoding)
         )
     place = place or f"Offset {offset:,}"
-    what = f"{place}: byte 0x{byte:02X} is not {encoding.upper()}."
+    what = f"{place}: byte 0x{byte:02X} is not {name_of(encoding)}."
     reading = _reading(text, encoding)
     if not reading:
         raise FileRefused(Problem(what, fix=SAVE, field="encoding"))
     raise FileRefused(
         Problem(
             f"{what} In Windows-1252 it reads `{reading}`.",
-            fix="If that is right, choose the encoding cp1252. If not, save the file as UTF-8.",
+            fix="If that is right, choose Windows-1252 (`cp1252`). If not, save the file as UTF-8.",
             field="encoding",
             choice="cp1252",
         )

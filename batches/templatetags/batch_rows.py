@@ -45,7 +45,7 @@ RESULT_LOOKS = {
     "canceled": ("canceled", "gray", "Canceled"),
     "expired": ("expired", "amber", "Expired"),
     "missing": ("incomplete", "amber", "Missing"),
-    "left_out": ("draft", "gray", "Left out"),
+    "left_out": ("canceled", "gray", "Left out"),
     "not_chosen": ("queued", "gray", "Not chosen"),
     "not_sent": ("canceled", "gray", "Not sent"),
     "waiting": ("queued", "gray", "Waiting"),

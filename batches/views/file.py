@@ -14,6 +14,7 @@ from batches.first_rows import describe_columns, first_rows, whole_row
 from batches.models import Batch, Upload, Worker
 from batches.models.worker import SILENT_AFTER
 from batches.pages import read_id
+from batches.parsing import encodings
 from batches.parsing.difference import find_difference, is_marked
 from batches.problem_table import write_problems
 from batches.receiving import Refused
@@ -29,19 +30,6 @@ from leases.models import CRASH_LIMIT
 from workspaces.access import may
 from workspaces.live import Region
 
-ENCODINGS = {
-    "utf-8": "UTF-8",
-    "utf-16": "UTF-16",
-    "cp1252": "Windows-1252",
-    "iso8859-15": "ISO 8859-15",
-    "cp1250": "Windows-1250, Central European",
-    "cp1251": "Windows-1251, Cyrillic",
-    "mac-roman": "Mac Roman",
-    "cp932": "Shift JIS, Japanese",
-    "gb18030": "GB 18030, Chinese",
-    "big5": "Big5, Chinese",
-    "cp949": "EUC-KR, Korean",
-}
 DELIMITERS = {",": ",", ";": ";", "tab": "tab", "|": "|"}
 MOVING = ("receiving", "reading")
 
@@ -116,7 +104,6 @@ def file_live(request: HttpRequest, slug: str, batch: int) -> HttpResponse:
 def reading_of(upload: Upload) -> dict[str, Any]:
     """The facts line: what can be chosen, what is, and what another encoding would make of it."""
     encoding, delimiter = upload.encoding or "utf-8", upload.delimiter
-    known = {} if encoding in ENCODINGS else {encoding: encoding}
     chosen = "tab" if delimiter == "\t" else delimiter
     separators = {} if chosen in DELIMITERS else {chosen: chosen or "found by itself"}
     path = archive.received(upload.pk)
@@ -125,14 +112,14 @@ def reading_of(upload: Upload) -> dict[str, Any]:
     except (FileNotFoundError, LookupError):
         marked, difference = False, None
     return {
-        "encodings": known | ENCODINGS,
+        "encodings": encodings.choices(encoding),
         "encoding": encoding,
-        "encoding_name": ENCODINGS.get(encoding, encoding),
+        "encoding_name": encodings.name_of(encoding),
         "delimiters": separators | DELIMITERS,
         "delimiter": chosen,
         "marked": marked,
         "difference": difference,
-        "difference_name": ENCODINGS.get(difference.encoding, "") if difference else "",
+        "difference_name": encodings.name_of(difference.encoding) if difference else "",
     }
 
 
@@ -153,7 +140,7 @@ def problems_of(upload: Upload) -> dict[str, Any]:
         "cannot_be_sent": f"{count(upload.problem_rows, upload.row_word.lower())} cannot be sent",
         "sendable": upload.rows - upload.problem_rows,
         "choices": [
-            (p["choice"], ENCODINGS.get(p["choice"], p["choice"]))
+            (p["choice"], encodings.name_of(p["choice"]))
             for p in of_file
             if p.get("field") == "encoding" and p.get("choice")
         ],

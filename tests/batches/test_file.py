@@ -262,11 +262,46 @@ def test_lines_of_data_are_one_refusal(cast: Cast) -> None:
 def test_a_file_without_a_row_to_send_asks_for_another(cast: Cast) -> None:
     batch = make_draft(cast, b'{"custom_id": "a"}\n{"custom_id": "b"}\n', "requests.jsonl")
     page = cast.client(cast.bob).get(url(batch))
-    assert "No row of this file can be sent." in text_of(page)
+    assert "No line of this file can be sent." in text_of(page)
     assert "Replace the file first." in text_of(page)
     assert "Choose what" not in text_of(page)
     assert "no recipe is needed" not in text_of(page)
     assert "params is missing" in page.context["rows"][0].cells[1].short
+
+
+def test_lines_are_lines_in_every_sentence(cast: Cast) -> None:
+    batch = make_draft(cast, REQUEST % 1 + b'{"custom_id":"b"}\n{"custom_id":"c"}\n', "r.jsonl")
+    text = text_of(cast.client(cast.bob).get(url(batch)))
+    assert "2 lines cannot be sent" in text
+    assert "Leave these 2 lines out and send 1" in text
+    assert "Choose what happens to these 2 lines." in text
+    assert "2 rows" not in text
+
+
+def test_only_a_recipe_that_there_is_is_kept(cast: Cast) -> None:
+    batch = make_draft(cast)
+    client = cast.client(cast.bob)
+    assert "The recipe is kept." not in text_of(client.get(url(batch)))
+    Batch.objects.update(recipe={"prompt": "About {{text}}"})
+    assert "The recipe is kept." in text_of(client.get(url(batch)))
+    Batch.objects.update(recipe={}, typed={"fields": {"prompt": "About {{txt}}"}})
+    assert "The recipe is kept." in text_of(client.get(url(batch)))
+
+
+@pytest.mark.parametrize(
+    ("codec", "said"), [("utf-16-le", "UTF-16"), ("utf-16-be", "UTF-16, big-endian")]
+)
+def test_an_encoding_has_one_name(cast: Cast, codec: str, said: str) -> None:
+    batch = make_draft(cast, "id,text\n1,tea\n".encode(codec))
+    client = cast.client(cast.bob)
+    text = text_of(client.get(url(batch)))
+    assert f"if it is {said}, choose that ({codec})." in text
+    assert f"Read the file as {said} " in text
+    client.post(url(batch), {"read": "1", "encoding": codec})
+    parsing.step(database_now())
+    page = client.get(url(batch)).content.decode()
+    assert f'<option value="{codec}" selected>{said}</option>' in page
+    assert page.count(f">{said}</option>") == 1
 
 
 def test_finished_requests_need_no_recipe(cast: Cast) -> None:

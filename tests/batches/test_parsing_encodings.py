@@ -49,7 +49,7 @@ def test_utf16_without_a_mark_is_refused_and_read_when_chosen(encoding: str, off
 def test_windows_1252_is_proposed_with_its_reading() -> None:
     assert read(b"id,name\n1,Ann\n2,Ren\xe9e Zoe\n").refused == [
         "Row 3, column `name`: byte 0xE9 is not UTF-8. In Windows-1252 it reads `Renée`. "
-        "If that is right, choose the encoding cp1252. If not, save the file as UTF-8."
+        "If that is right, choose Windows-1252 (`cp1252`). If not, save the file as UTF-8."
     ]
 
 
@@ -90,8 +90,10 @@ def test_a_single_nul_is_a_problem_of_its_row() -> None:
 
 
 def test_a_chosen_encoding_that_does_not_fit() -> None:
-    assert "byte 0x81 is not CP1252" in read(b"id,text\n1,\x81\n", encoding="cp1252").refused[0]
-    assert "is not UTF-16-LE" in read(b"id,text\n1,\x81", encoding="utf-16-le").refused[0]
+    assert (
+        "byte 0x81 is not Windows-1252" in read(b"id,text\n1,\x81\n", encoding="cp1252").refused[0]
+    )
+    assert "is not UTF-16." in read(b"id,text\n1,\x81", encoding="utf-16-le").refused[0]
 
 
 def test_a_bad_byte_in_a_line_of_json() -> None:

@@ -130,6 +130,8 @@ def test_what_another_model_can_comes_with_the_model(cast: Cast) -> None:
     page = change(cast, batch, thinking_offered="adaptive disabled low").content.decode()
     assert 'id="thinking-fields" hx-swap-oob="true"' in page
     assert '<option value="enabled">' in page
+    page = change(cast, batch, model="claude-opus-5", thinking_offered="").content.decode()
+    assert '<option value="xhigh">xhigh</option>' in page, "as the API spells it"
     page = change(cast, batch, thinking_offered="enabled disabled").content.decode()
     assert "thinking-fields" not in page, "nothing is drawn anew under somebody's hands"
 

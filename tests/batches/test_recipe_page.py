@@ -243,8 +243,8 @@ def test_what_was_sent_is_read_and_not_changed(cast: Cast) -> None:
     assert "Be &lt;b&gt;short&lt;/b&gt;." in page
     assert "Request of row 2" in text
     assert '"custom_id": "2_' in text
-    assert "Use again" not in page
-    assert '<button form="reuse">Use again</button>' in page_of(cast, batch)
+    assert "Use this recipe again" not in page
+    assert '<button form="reuse">Use this recipe again</button>' in page_of(cast, batch)
     assert post(cast, batch, prompt="Other {{text}}").status_code == 200
     batch.refresh_from_db()
     assert batch.recipe == recipe

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.http import HttpResponse
+from django.template.loader import get_template
 from django.test.utils import CaptureQueriesContext
 
 from batches import archive
@@ -186,7 +187,10 @@ def test_a_row_that_waits_or_never_left_says_so(cast: Cast) -> None:
     assert "The answer is here once part 1 has ended." in text_of(get(cast, batch, 2))
     assert "Not sent" in text_of(get(cast, batch, 4))
     assert "The API refused part 2 (403)." in text_of(get(cast, batch, 4))
-    left_out = text_of(get(cast, batch, 5))
+    page = get(cast, batch, 5)
+    pill = '<span class="pill pill-gray">{}Left out</span>'
+    assert pill.format(get_template("icons/canceled.svg").render()) in main_of(page)
+    left_out = text_of(page)
     assert "Row 5: the prompt is empty. It was left out and never sent." in left_out
     assert "Not chosen by any run yet." in text_of(get(cast, batch, 6))
 
