@@ -107,6 +107,11 @@ class Group(NamedTuple):
     examples: list[Example] = []
     chosen: Filter | None = None
 
+    @property
+    def more_query(self) -> str:
+        """What an address that has a query already gets, so that a row opens among its like."""
+        return f"&{self.chosen.query}" if self.chosen else ""
+
 
 def advise(kind: str, concern: str | None) -> Advice | None:
     """What to do about one answer; None where it is as it should be."""

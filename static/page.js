@@ -89,7 +89,8 @@ document.body.addEventListener("htmx:beforeRequest", (event) => {
   if (target === drawer && drawer) {
     if (!wide.matches && elt.href) { event.preventDefault(); location.href = elt.href; return; }
     if (drawer.hidden) drawer.dataset.back = location.pathname + location.search;
-    opener = elt.closest("table") ? elt : $$("tr[data-row] a").find((link) => link.pathname === elt.pathname);
+    const listed = $$("main a[hx-target='#drawer']").find((link) => link.pathname === elt.pathname);
+    opener = drawer.contains(elt) ? listed ?? opener : elt;
   }
 });
 

@@ -128,6 +128,12 @@ def steps(context: Any, batch: Batch | None) -> dict[str, Any]:
     return {"steps": found}
 
 
+@register.filter
+def row_word(batch: Batch) -> str:
+    """What the numbers of its rows count: Row, or Line where the file has ready requests."""
+    return batch.upload.row_word if batch.upload else "Row"
+
+
 def may_open(batch: Batch, step: str) -> bool:
     """A file that is read opens the recipe; ready requests, or a recipe, open the review."""
     upload = batch.upload

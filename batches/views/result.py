@@ -2,6 +2,7 @@ from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from batches.grouping import advise
@@ -57,7 +58,12 @@ def find_advice(opened: Opened) -> Any:
 def make_links(request: HttpRequest, batch: Batch, chosen: Filter, row: int) -> dict[str, Any]:
     before, after = neighbours(batch, chosen, row)
     query = query_without(request, "plain", "raw")
+    # Only these two lead to a row and list others like it.
+    back = "problems" if request.GET.get("back") == "problems" else "results"
+    url = reverse(f"batches:{back}", args=[batch.workspace.slug, batch.pk])
     return {
+        "back": back,
+        "back_url": with_query(url, query) if back == "results" else url,
         "before": before,
         "after": after,
         "query": with_query("", query),

@@ -32,7 +32,10 @@ def test_it_says_what_needs_a_person_and_what_to_do(cast: Cast) -> None:
     assert link_named(html, "See all 2").endswith("/results/?error=overloaded_error")
     assert any(link.endswith("/export/?rows=filter&stop=max_tokens") for link in links_in(html))
     assert html.count(">Download</a>") == 3
-    assert f"/w/team/batches/{batch.pk}/results/4/?error=overloaded_error" in links_in(html)
+    assert (
+        f"/w/team/batches/{batch.pk}/results/4/?back=problems&error=overloaded_error"
+        in links_in(html)
+    )
     assert "Problems 4" in text
 
 

@@ -20,7 +20,7 @@ from tests.batches.answers import (
 )
 from tests.batches.build import make_batch as make_bare_batch
 from tests.batches.build import make_run, make_upload, succeeded
-from tests.batches.html import links_in, main_of, text_of
+from tests.batches.html import link_named, links_in, main_of, text_of
 from tests.cast import Cast
 
 THINKING = {"type": "thinking", "thinking": "Let me see.", "signature": "s"}
@@ -283,3 +283,29 @@ def test_a_row_is_opened_live_with_what_was_sent(cast: Cast) -> None:
     assert f'name="origin" value="{place}"' in body
     assert "&quot;params&quot;" in body.partition('name="request" value="')[2].partition('">')[0]
     assert "Open live" not in get(cast, batch, 2).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("query", "said", "url"),
+    [
+        ("", "Results", "results/"),
+        ("?stop=max_tokens", "Results", "results/?stop=max_tokens"),
+        ("?back=https%3A%2F%2Fexample.org", "Results", "results/?back=https%3A%2F%2Fexample.org"),
+        ("?back=problems&stop=max_tokens", "Problems", "problems/"),
+    ],
+)
+def test_it_leads_back_to_where_it_was_opened(cast: Cast, query: str, said: str, url: str) -> None:
+    batch = answered({2: CUT, 3: CUT})
+    html = main_of(get(cast, batch, 2, query))
+    where = f"/w/team/batches/{batch.pk}/"
+    assert link_named(html, f"‹ {said}") == f"{where}{url}"
+    current = html.split(' aria-current="page"')[0].rsplit('href="', 1)[1]
+    assert current == f'{where}{said.lower()}/"'
+    assert f"{where}results/3/{query}" in links_in(html), "the next one knows it, too"
+
+
+def test_a_line_is_called_a_line(cast: Cast) -> None:
+    batch = answered({2: CUT})
+    batch.upload.kind, batch.upload.columns = "requests", []
+    batch.upload.save()
+    assert "Line 2 Cut off" in text_of(get(cast, batch, 2))

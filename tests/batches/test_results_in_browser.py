@@ -65,3 +65,23 @@ def test_rows_are_read_one_after_another_in_the_drawer(page: Page) -> None:
     page.wait_for_url(f"**{results}9/")
     expect(page.locator("main #row-title")).to_have_text("Row 9")
     assert page.evaluate("document.documentElement.scrollWidth") <= 1000
+
+
+def test_a_row_opened_among_the_problems_leads_back_to_them(page: Page) -> None:
+    sign_in(page)
+    batch = answered({2: succeeded("fine"), 3: BUSY, 4: BUSY})
+    problems = f"/w/team/batches/{batch.pk}/problems/"
+    page.goto(problems)
+    page.get_by_role("link", name="Row 3").click()
+    expect(page.locator("#drawer #row-title")).to_have_text("Row 3")
+    page.locator("#drawer").get_by_role("link", name="Next row").click()
+    expect(page.locator("#drawer #row-title")).to_have_text("Row 4")
+    page.keyboard.press("Escape")
+    expect(page).to_have_url(re.compile(f"{problems}$"))
+    expect(page.get_by_role("link", name="Row 3")).to_be_focused()
+
+    page.keyboard.press("Enter")
+    expect(page.locator("#drawer #row-title")).to_have_text("Row 3")
+    page.reload()
+    page.get_by_role("link", name="‹ Problems").click()
+    page.wait_for_url(f"**{problems}")
