@@ -1,10 +1,12 @@
 """The recipe of a draft: what its form shows, and what is kept of it."""
 
+import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import msgspec
+from django.db import transaction
 
 from batches.drafting import RecipeForm
 from batches.limits import Limits
@@ -43,19 +45,34 @@ def as_saved(batch: Batch, recipe: Recipe) -> Recipe:
     return saved if saved is not None and saved == recipe else recipe
 
 
-def keep(batch: Batch, form: RecipeForm, at: datetime) -> bool:
-    """Save all that was typed; False where the Batch is no draft any more.
+def version_of(batch: Batch) -> str:
+    """Of the recipe and what was typed: equal until somebody saves something else."""
+    kept = msgspec.json.encode([batch.recipe, batch.typed], order="sorted")
+    return hashlib.sha256(kept).hexdigest()[:32]
 
-    A recipe with a problem is not one that could be sent: it is kept as it was typed.
+
+def keep(batch: Batch, form: RecipeForm, at: datetime, loaded: str = "") -> bool:
+    """Save all that was typed; False where somebody else was first.
+
+    Then either the Batch is no draft any more, or its recipe is not of the version that the form
+    was loaded from and differs from what was typed. `batch` becomes what is saved.
     """
+    with transaction.atomic():
+        held = Batch.objects.select_for_update().get(pk=batch.pk)
+        before = version_of(held)
+        _take(held, form)
+        held.saved_at = at
+        is_free = not loaded or before in (loaded, version_of(held))
+        if saved := held.is_draft and is_free:
+            held.save(update_fields=["recipe", "typed", "saved_at"])
+    batch.refresh_from_db(fields=["recipe", "typed", "saved_at", "state"])
+    return saved
+
+
+def _take(batch: Batch, form: RecipeForm) -> None:
+    """A recipe with a problem is not one that could be sent: it is kept as it was typed."""
     if recipe := form.sound:
         batch.recipe, batch.typed = msgspec.to_builtins(recipe), {}
     else:
         sound = batch.recipe or batch.typed.get("recipe", {})
         batch.recipe, batch.typed = {}, {"fields": form.typed, "recipe": sound}
-    batch.saved_at = at
-    kept = {"recipe": batch.recipe, "typed": batch.typed, "saved_at": at}
-    saved = Batch.objects.filter(pk=batch.pk, state=Batch.State.DRAFT).update(**kept)
-    # PostgreSQL keeps the keys of objects in an order of its own, and that one is sent.
-    batch.refresh_from_db(fields=["recipe", "typed"])
-    return bool(saved)

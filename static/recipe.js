@@ -37,6 +37,15 @@ function markInvalid() {
   }
 }
 
+// What is just being saved brings the version that the form goes on from.
+function waitForSave(event) {
+  if (!document.querySelector("#recipe.htmx-request, :is(#preview, #saved) .htmx-request")) return;
+  event.preventDefault();
+  const goOn = () => setTimeout(() => form.requestSubmit(event.submitter));
+  document.body.addEventListener("htmx:afterRequest", goOn, { once: true });
+}
+
+form.addEventListener("submit", waitForSave);
 for (const template of templates) template.addEventListener("focus", () => { last = template; });
 form.addEventListener("input", markUsed);
 find?.addEventListener("input", (event) => {

@@ -3,14 +3,16 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from batches.drafting import RecipeForm
-from batches.drafts import columns_of, form_of, keep, limits_of
+from batches.drafts import columns_of, form_of, keep, limits_of, version_of
 from batches.models import Batch
 from batches.views.finding import MEMBER, VIEWER, find_batch
+from batches.views.recipe import changed
 from batches.views.recipe_parts import (
     address,
     fields_context,
     own_ids_context,
     preview_context,
+    version_known,
 )
 from leases.clock import database_now
 
@@ -19,11 +21,14 @@ from leases.clock import database_now
 def preview(request: HttpRequest, slug: str, batch: int) -> HttpResponse:
     """One row as the request that would be sent; a POST saves on the way what was typed."""
     found = find_batch(request, slug, batch, MEMBER if request.method == "POST" else VIEWER)
-    form = form_of(found, limits_of(found.workspace))
+    form, saved = form_of(found, limits_of(found.workspace)), False
     if request.method == "POST":
         form = RecipeForm.posted(request.POST, columns_of(found.upload), form.limits)
-        if not keep(found, form, database_now()):
+        saved = keep(found, form, database_now(), version_known(request))
+        if not found.is_draft:
             return to_page(request, "recipe", slug, found)
+        if not (saved or request.htmx):  # type: ignore[attr-defined]
+            return changed(request, found, form)
     context = preview_context(request, found, form)
     if request.GET.get("show") == "raw" and context["preview"]:
         return raw(context["preview"].rendered)
@@ -32,7 +37,8 @@ def preview(request: HttpRequest, slug: str, batch: int) -> HttpResponse:
         return redirect(f"{page}#preview-pane")
     context |= {"workspace": found.workspace, "may_edit": found.is_draft}
     if request.method == "POST":
-        context |= {"beside": True, **own_ids_context(found, form)}
+        context |= {"beside": True, "changed": not saved, **own_ids_context(found, form)}
+        context["version"] = context["loaded"] = version_of(found)
         context |= fields_context(form, form.begun)
         context["thinking_changed"] = thinking_changed(request, context)
     response = render(request, "batches/preview.html", context)

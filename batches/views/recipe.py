@@ -7,7 +7,7 @@ from django.views.decorators.http import require_http_methods
 
 from batches import archive
 from batches.drafting import LABELS, RecipeForm
-from batches.drafts import columns_of, form_of, keep, limits_of
+from batches.drafts import columns_of, form_of, keep, limits_of, version_of
 from batches.models import Batch, MessageBatch, Request, Run, Upload
 from batches.pages import read_id
 from batches.picking import WORDS, pick
@@ -20,6 +20,7 @@ from batches.views.recipe_parts import (
     model_choices,
     own_ids_context,
     preview_context,
+    version_known,
 )
 from leases.clock import database_now
 from workspaces.models import Membership, Workspace
@@ -53,8 +54,9 @@ def recipe(request: HttpRequest, slug: str, batch: int) -> HttpResponse:
 
 
 def draft(request: HttpRequest, batch: Batch) -> HttpResponse:
+    loaded = version_of(batch)
     form = begin(request, batch, form_of(batch, limits_of(batch.workspace)))
-    context = page_context(request, batch, form)
+    context = page_context(request, batch, form) | {"loaded": loaded}
     if request.GET.get("row") in WORDS and context["picked"]:
         # So that a reload shows the same row.
         return redirect(address("recipe", batch.workspace.slug, batch, context))
@@ -85,11 +87,20 @@ def go_on(request: HttpRequest, batch: Batch) -> HttpResponse:
     slug = batch.workspace.slug
     limits = limits_of(batch.workspace)
     form = RecipeForm.posted(request.POST, columns_of(batch.upload), limits)
-    if not keep(batch, form, database_now()):
+    if not keep(batch, form, database_now(), version_known(request)):
+        if batch.is_draft:
+            return changed(request, batch, form)
         return redirect("batches:recipe", slug=slug, batch=batch.pk)
     if form.sound:
         return redirect("batches:review", slug=slug, batch=batch.pk)
     context = page_context(request, batch, form, refused=True)
+    return render(request, "batches/recipe.html", context, status=422)
+
+
+def changed(request: HttpRequest, batch: Batch, form: RecipeForm) -> HttpResponse:
+    """Somebody saved another recipe meanwhile: what was typed, and the choice between the two."""
+    context = page_context(request, batch, form)
+    context |= {"changed": True, "loaded": request.POST.get("loaded", "")}
     return render(request, "batches/recipe.html", context, status=422)
 
 
@@ -100,6 +111,8 @@ def page_context(
     return {
         "workspace": batch.workspace,
         "may_edit": True,
+        "version": version_of(batch),
+        "loaded": version_of(batch),
         "refused": [(LABELS[one.field], one) for one in problems] if refused else [],
         "model_choices": model_choices(form.limits, form.recipe.model),
         "columns": [(name, samples(batch).get(name, "")) for name in form.columns],

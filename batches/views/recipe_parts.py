@@ -55,6 +55,11 @@ def used_columns(recipe: Recipe) -> set[str]:
     return {*Template(recipe.prompt).columns, *Template(recipe.system).columns}
 
 
+def version_known(request: HttpRequest) -> str:
+    """Of the recipe that the form was loaded from, or that the person chose to save over."""
+    return request.POST.get("over") or request.POST.get("loaded", "")
+
+
 def own_ids_context(batch: Batch, form: RecipeForm) -> dict[str, Any]:
     column = form.typed["id_column"]
     if not column or batch.upload is None or column not in batch.upload.columns:

@@ -8,6 +8,7 @@ from django.utils.html import strip_tags
 from playwright.sync_api import Page, expect
 
 from batches import archive, building
+from batches.drafts import version_of
 from batches.models import Batch, Upload
 from batches.planning import Selection
 from batches.starting import start
@@ -255,6 +256,113 @@ def test_typing_changes_the_preview_and_mends(page: Page) -> None:
     batch.refresh_from_db()
     assert batch.recipe["prompt"] == "About {{text}}: and {{city}}"
     assert batch.recipe["model"] == "claude-opus-5"
+
+
+def loaded_in(page: str) -> str:
+    found = re.search(r'name="loaded" value="(\w+)"', page)
+    assert found
+    return found[1]
+
+
+def test_a_page_that_goes_on_saving_carries_what_it_saved(cast: Cast) -> None:
+    batch = make_draft(cast.workspace)
+    page = cast.client(cast.bob).get(f"/w/acme/batches/{batch.pk}/recipe/").content.decode()
+    for prompt in ("{{te", "Of {{text}}", "Of {{text}} in {{city}}"):
+        page = change(cast, batch, prompt=prompt, loaded=loaded_in(page)).content.decode()
+        assert "Changed at" not in page
+    batch.refresh_from_db()
+    assert batch.recipe["prompt"] == "Of {{text}} in {{city}}"
+
+
+def test_what_somebody_else_saved_meanwhile_is_not_overwritten(cast: Cast) -> None:
+    batch = make_draft(cast.workspace)
+    loaded = loaded_in(
+        cast.client(cast.bob).get(f"/w/acme/batches/{batch.pk}/recipe/").content.decode()
+    )
+    change(cast, batch, prompt="Theirs {{text}}", loaded=loaded)
+    page = change(cast, batch, prompt="Mine {{text}}", system="S", loaded=loaded).content.decode()
+    assert re.search(r'id="saved" hx-swap-oob="true">\s*<span[^>]*>Changed at <time', page)
+    assert f'href="/w/acme/batches/{batch.pk}/recipe/?row=2">Load it</a>' in page
+    assert 'name="loaded"' not in page, "the next save is not taken either"
+    assert 'Mine <mark title="text">' in page, "the preview is of what was typed"
+    batch.refresh_from_db()
+    assert batch.recipe["prompt"] == "Theirs {{text}}"
+    over = re.search(r'name="over" value="(\w+)"', page)
+    assert over
+    kept = {"prompt": "Mine {{text}}", "loaded": loaded, "over": over[1]}
+    change(cast, batch, prompt="Third {{text}}")
+    page = change(cast, batch, **kept).content.decode()
+    assert "Changed at" in page, "what is saved over is what was told of, and nothing newer"
+    over = re.search(r'name="over" value="(\w+)"', page)
+    assert over
+    page = change(cast, batch, **{**kept, "over": over[1]}).content.decode()
+    assert "Saved <time" in page
+    batch.refresh_from_db()
+    assert batch.recipe["prompt"] == "Mine {{text}}"
+    assert loaded_in(page) == version_of(batch)
+
+
+def test_saving_the_same_twice_is_no_conflict(cast: Cast) -> None:
+    batch = make_draft(cast.workspace, recipe=RECIPE)
+    for _ in range(2):
+        page = change(cast, batch, prompt="{{te", loaded=version_of(batch)).content.decode()
+        assert "Saved <time" in page
+
+
+def test_without_scripts_the_choice_is_on_the_page(cast: Cast) -> None:
+    batch = make_draft(cast.workspace, recipe=RECIPE)
+    client = cast.client(cast.bob)
+    loaded = version_of(batch)
+    change(cast, batch, prompt="Theirs {{text}}", loaded=loaded)
+    mine = {**FIELDS, "prompt": "Mine {{text}}", "loaded": loaded}
+    response = client.post(place(batch), mine)
+    assert response.status_code == 422
+    page = response.content.decode()
+    assert "Mine {{text}}</textarea>" in page
+    assert loaded_in(page) == loaded
+    over = re.search(r'name="over" value="(\w+)" formaction="(.*?)"', page)
+    assert over
+    response = client.post(over[2], {**mine, "over": over[1]})
+    assert response.status_code == 302
+    batch.refresh_from_db()
+    assert batch.recipe["prompt"] == "Mine {{text}}"
+
+
+def test_two_tabs_do_not_overwrite_each_other(page: Page) -> None:
+    cast = gather()
+    batch = make_draft(cast.workspace, recipe=RECIPE)
+    sign_in(page, cast.bob)
+    page.wait_for_url("**/w/acme/")
+    place = f"/w/acme/batches/{batch.pk}/recipe/"
+    page.goto(place)
+    other = page.context.new_page()
+    other.goto(page.url)
+    page.locator("#id_prompt").fill("First {{text}}")
+    expect(page.locator("#saved")).to_contain_text("Saved")
+    page.locator("#id_prompt").fill("Second {{text}}")
+    expect(page.locator("#preview .filled")).to_have_text("Second Grüße")
+    other.locator("#id_system").fill("S")
+    expect(other.locator("#saved")).to_contain_text("Changed at")
+    with other.expect_navigation():
+        other.locator("#id_max_tokens").press("Enter")
+    expect(other.locator("#id_system")).to_have_value("S")
+    expect(other.locator("#saved")).to_contain_text("Changed at")
+    batch.refresh_from_db()
+    assert batch.recipe["prompt"] == "Second {{text}}"
+    other.get_by_role("button", name="Keep mine").click()
+    expect(other.locator("#saved")).to_contain_text("Saved")
+    other.locator("#id_system").fill("Short")
+    expect(other.locator("#preview")).to_contain_text("Short")
+    page.locator("#id_prompt").fill("Third {{text}}")
+    page.get_by_role("link", name="Load it").click()
+    expect(page.locator("#id_system")).to_have_value("Short")
+    with page.expect_request("**/preview/"):
+        page.locator("#id_prompt").fill("Fourth {{text}}")
+    page.locator("#id_prompt").fill("Fifth {{text}}")
+    page.get_by_role("button", name="Continue to review").click()
+    page.wait_for_url("**/review/")
+    batch.refresh_from_db()
+    assert batch.recipe["prompt"] == "Fifth {{text}}"
 
 
 def test_a_row_can_be_tried_live_exactly_so(cast: Cast) -> None:

@@ -88,6 +88,27 @@ def test_all_problems_are_at_their_place_and_nothing_is_lost(cast: Cast) -> None
         assert '<details class="fold advanced" id="advanced" open>' in kept
 
 
+def test_a_recipe_that_somebody_else_saved_meanwhile_is_not_overwritten(cast: Cast) -> None:
+    batch = make_draft(cast.workspace, recipe=RECIPE)
+    found = re.search(r'name="loaded" value="(\w+)"', page_of(cast, batch, "?from=blank"))
+    assert found
+    assert post(cast, batch, prompt="Theirs {{text}}", loaded=found[1]).status_code == 302
+    response = post(cast, batch, prompt="Mine {{city}}", tools="[", loaded=found[1])
+    assert response.status_code == 422
+    page = response.content.decode()
+    assert "Changed at <time" in page
+    assert "Mine {{city}}</textarea>" in page
+    assert f'name="loaded" value="{found[1]}"' in page
+    batch.refresh_from_db()
+    assert batch.recipe["prompt"] == "Theirs {{text}}"
+    over = re.search(r'name="over" value="(\w+)"', page)
+    assert over
+    response = post(cast, batch, prompt="Mine {{city}}", loaded=found[1], over=over[1])
+    assert response.status_code == 302
+    batch.refresh_from_db()
+    assert batch.recipe["prompt"] == "Mine {{city}}"
+
+
 def test_a_recipe_with_problems_cannot_be_sent(cast: Cast) -> None:
     batch = make_draft(cast.workspace, recipe=RECIPE)
     post(cast, batch, prompt="{{citty}}")
