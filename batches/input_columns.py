@@ -7,6 +7,7 @@ from batches.models import Batch
 from batches.recipe import Template
 
 MOST = 5
+SHORT = 40  # characters; two columns that never have more stand side by side
 LENGTH = 200  # characters of a cell
 NONE = [""]  # kept where a person wants none; nothing kept is nothing said yet
 
@@ -16,9 +17,22 @@ def known_columns(batch: Batch) -> list[str]:
 
 
 def choose(batch: Batch, asked: Sequence[str]) -> list[str]:
-    """Those asked for, else those that the Batch keeps, else the first one of the prompt."""
-    picked = asked or batch.columns or Template(batch.recipe.get("prompt", "")).columns[:1]
+    """Those asked for, else those that the Batch keeps, else what the prompt is about."""
+    picked = asked or batch.columns or main_columns(batch)
     return [name for name in known_columns(batch) if name in picked][:MOST]
+
+
+def main_columns(batch: Batch) -> list[str]:
+    """Of the columns that the prompt names the longest, and the next one where both are short."""
+    facts = batch.upload.column_facts if batch.upload else []
+    longest = {
+        name: fact.get("longest", 0)
+        for name, fact in zip(known_columns(batch), facts, strict=False)
+    }
+    named = Template(batch.recipe.get("prompt", "")).columns
+    first = sorted(named, key=lambda name: -longest.get(name, 0))[:2]
+    are_short = all(longest.get(name, LENGTH) <= SHORT for name in first)
+    return first if are_short else first[:1]
 
 
 def keep(batch: Batch, asked: Sequence[str]) -> None:

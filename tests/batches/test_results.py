@@ -147,6 +147,34 @@ def test_viewers_choose_columns_in_the_address_and_change_nothing(cast: Cast) ->
     assert batch.columns == []
 
 
+def test_columns_in_an_address_are_of_that_view_alone(cast: Cast) -> None:
+    batch = answered({2: succeeded("yes")})
+    for name in ("bob", "vera"):
+        assert rows_in(get(cast, batch, "?columns=id", name=name))[0][2] == "r-2"
+        assert rows_in(get(cast, batch, name=name))[0][2] == "text 2"
+    batch.refresh_from_db()
+    assert batch.columns == []
+
+
+@pytest.mark.parametrize(
+    ("longest", "shown"),
+    [
+        ([2, 900], ["text"]),  # {{id}} stands first in the prompt
+        ([3, 40], ["id", "text"]),
+        ([900, 900], ["id"]),
+        ([], ["id"]),
+    ],
+)
+def test_at_first_it_shows_what_the_prompt_is_about(
+    cast: Cast, longest: list[int], shown: list[str]
+) -> None:
+    recipe = {"model": "claude-haiku-4-5", "prompt": "Of {{id}}: {{text}}"}
+    batch = answered({2: succeeded("yes")}, recipe=recipe)
+    batch.upload.column_facts = [{"filled": 1, "longest": length} for length in longest]
+    batch.upload.save()
+    assert get(cast, batch).context["columns"] == shown
+
+
 def test_before_the_first_part_has_ended_it_says_what_will_be_here(cast: Cast) -> None:
     batch = make_batch()
     add_part(batch, (2, 3), message_batch_id="msgbatch_1", processing_status="in_progress")
