@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from batches.asking import set_aside
 from batches.models import Batch, MessageBatch, Upload
 from batches.words import count
+from leases.models import CRASH_LIMIT
 from workspaces.models import Workspace
 
 MOST = 5
@@ -46,8 +47,13 @@ def about_the_key(workspace: Workspace) -> Iterator[Need]:
 
 
 def undecided(workspace: Workspace) -> Iterator[Need]:
+    """What a person has to look into; a key that is refused is said once, above."""
+    stuck = Q(state=MessageBatch.State.UNKNOWN, settled_at__isnull=False) | Q(
+        state__in=MessageBatch.OPEN, crashes__gte=CRASH_LIMIT
+    )
+    parts = MessageBatch.objects.filter(stuck, batch=OuterRef("pk"))
     found = Batch.objects.filter(workspace=workspace, deleting_at=None, state="needs_you")
-    for batch in found.order_by("-pk")[:MOST]:
+    for batch in found.filter(Exists(parts)).order_by("-pk")[:MOST]:
         unknown = batch.message_batches.filter(state=MessageBatch.State.UNKNOWN).exclude(
             settled_at=None
         )

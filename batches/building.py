@@ -260,6 +260,8 @@ def queue(run: Run, parts: list[MessageBatch], survey: Survey, at: datetime) -> 
         MessageBatch.objects.bulk_update(
             parts, ["state", "due_at", "size", "bytes", "sha256"], batch_size=100
         )
+        if survey.left_out != run.batch.left_out:
+            run.batch.record("left_out", f"{count(survey.left_out, 'row')} left out.", at=at)
         Batch.objects.filter(pk=run.batch_id).update(left_out=survey.left_out)
         run.batch.record(
             "built",

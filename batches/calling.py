@@ -4,11 +4,15 @@ A refused key stops what needs it and says so on the key; nothing is lost by wai
 """
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Q
 
+from batches.models import Batch
 from claude_api import (
     ApiError,
     BillingRefused,
@@ -24,6 +28,7 @@ from workspaces.models import ApiKey, KeyCheck, Workspace
 LOOK_AGAIN_AT_REFUSED = timedelta(minutes=5)
 SHORTEST_PAUSE = timedelta(seconds=1)
 ANOTHER_ACCOUNT = "It was sent with a key of another Anthropic workspace than the key saved now."
+UNCONCERNED = (Batch.State.DRAFT, Batch.State.ENDED, Batch.State.REFUSED)
 REFUSALS = KeyRefused | BillingRefused | PermissionRefused | SpendLimitReached
 
 
@@ -62,7 +67,8 @@ def remember_account(key: ApiKey, client: Client, at: datetime) -> None:
     account = client.last.workspace_id or key.anthropic_workspace
     changes = {"accepted_at": at, "anthropic_workspace": account}
     if not key.spend_limited:
-        changes |= {"refused": "", "refused_type": ""}
+        # What waited for the key before hears of the one in its place by its first call.
+        _judge(key, "", "", is_news=key.accepted_at in (None, key.created_at))
     ApiKey.objects.filter(pk=key.pk).update(**changes)
     for name, value in changes.items():
         setattr(key, name, value)
@@ -75,18 +81,52 @@ def remember_refusal(key: ApiKey, error: ClaudeError, at: datetime, attempt: int
     """
     pause = pause_after(error, attempt)
     if isinstance(error, SpendLimitReached):
-        _write_refusal(key, ApiKey.SPEND_LIMIT, str(error))
+        _judge(key, ApiKey.SPEND_LIMIT, str(error))
     elif isinstance(error, REFUSALS):
-        _write_refusal(key, "key", str(error))
+        _judge(key, "key", str(error))
         _pause(key, at + pause)
     elif isinstance(error, ApiError) and error.retry_after is not None:
         _pause(key, at + pause)
     return pause
 
 
-def _write_refusal(key: ApiKey, kind: str, sentence: str) -> None:
+def forgive(key: ApiKey) -> None:
+    """A person says that it is worth trying again; for callers that have locked no Batch."""
+    with recounting(key.workspace_id):
+        key.forgive()
+
+
+def _judge(key: ApiKey, kind: str, sentence: str, *, is_news: bool = False) -> None:
+    """Write what the API has against the key; the words of Batches follow where it is news."""
+    live = ApiKey.objects.filter(pk=key.pk)
+    said = {"refused": sentence, "refused_type": kind}
+    # Each sentence names another request at the API, and says the same.
+    known = live.values_list("refused_type", "refused").first()
+    same = known is not None and (known[0], bool(known[1])) == (kind, bool(sentence))
+    if is_news or not same:
+        with recounting(key.workspace_id):
+            live.update(**said)
+    elif sentence:
+        live.update(**said)
     key.refused, key.refused_type = sentence, kind
-    ApiKey.objects.filter(pk=key.pk).update(refused=sentence, refused_type=kind)
+
+
+def recount_waiting(workspace_id: int) -> None:
+    """Write the words of a workspace's Batches anew after its key was changed elsewhere."""
+    with recounting(workspace_id):
+        pass
+
+
+@contextmanager
+def recounting(workspace_id: int) -> Iterator[None]:
+    """A transaction that changes a workspace's key, and with it the words of what waits for it."""
+    waiting = Batch.objects.filter(workspace_id=workspace_id).exclude(state__in=UNCONCERNED)
+    with transaction.atomic():
+        # Always in one order: two who lock in different orders would wait for each other.
+        locked = list(waiting.select_for_update().order_by("pk"))
+        yield
+        for batch in locked:
+            batch.recount()
 
 
 def _pause(key: ApiKey, until: datetime) -> None:

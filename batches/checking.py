@@ -7,7 +7,9 @@ import msgspec
 
 from batches.calling import (
     client_for,
+    forgive,
     pause_after,
+    recount_waiting,
     remember_account,
     remember_refusal,
     why_unusable,
@@ -79,7 +81,7 @@ def write_success(
     if isinstance(key, ApiKey):
         remember_account(key, client, at)
         if not key.spend_limited:
-            key.forgive()
+            forgive(key)
         ApiKey.objects.filter(pk=key.pk).update(**known)
         asked.finish(State.WORKS, at, **found)
         return
@@ -89,6 +91,7 @@ def write_success(
         asked.finish(State.ELSEWHERE, at, **changes, **found)
         return
     make_live(key, at, found, anthropic_workspace=account, **known)
+    recount_waiting(key.workspace_id)
 
 
 def count_open_elsewhere(asked: KeyCheck, account: str) -> int:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from django.db import transaction
 
 from batches import estimating
-from batches.calling import why_no_key
+from batches.calling import recount_waiting, why_no_key
 from batches.choosing import PartChoice, part_choices
 from batches.costing import Bar, at_most
 from batches.findings import Findings
@@ -82,6 +83,10 @@ class Review:
     @property
     def left_out(self) -> int:
         return self.findings.left_out if self.findings else 0
+
+    @property
+    def _row(self) -> str:
+        return self.batch.upload.row_word.lower() if self.batch.upload else "row"
 
     @property
     def left_out_agreed(self) -> bool:
@@ -161,7 +166,7 @@ class Review:
         elif self.findings is None:
             yield Obstacle(NOT_CHECKED)
         elif not self.findings.rows:
-            yield Obstacle(f"No row can be sent: {count(self.left_out, 'row')} left out.", "file")
+            yield Obstacle(f"No {self._row} can be sent: {count(self.left_out, self._row)} left out.", "file")
         elif not self.chosen:
             yield Obstacle("No row is left to send.")
 
@@ -178,7 +183,7 @@ class Review:
         if self.findings is None or not self.findings.rows:
             return
         if not self.left_out_agreed:
-            yield Obstacle(f"Agree to leave {count(self.left_out, 'row')} out, or mend the file.")
+            yield Obstacle(f"Agree to leave {count(self.left_out, self._row)} out, or mend the file.")
         if self.twin is not None and not self.again:
             yield Obstacle(f"#{self.twin.pk} sends the same. Agree to pay twice, or open that one.")
 
@@ -211,6 +216,8 @@ class Review:
         if self.key is not None and self.key.spend_limited:
             # A person who presses says that it is worth trying again.
             self.key.forgive()
+            # What else waits for the key is locked in an order of its own.
+            transaction.on_commit(partial(recount_waiting, self.batch.workspace_id))
         return run
 
 

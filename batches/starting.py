@@ -13,6 +13,7 @@ import msgspec
 from django.db import transaction
 
 from batches import archive
+from batches.calling import forgive
 from batches.limits import Limits, ReadyRenderer
 from batches.models import Batch, MessageBatch, Run, Upload
 from batches.planning import Selection
@@ -211,4 +212,4 @@ def revive(batch: Batch) -> None:
     batch.message_batches.free(at).filter(state=MessageBatch.State.QUEUED).update(due_at=at)
     key = batch.workspace.live_key()
     if key is not None:
-        key.forgive()
+        forgive(key)

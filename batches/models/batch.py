@@ -13,7 +13,7 @@ from batches.models.fields import OrderedJsonField
 from batches.models.upload import Upload
 from leases.clock import database_now
 from leases.models import Lease
-from workspaces.models import Event, Workspace
+from workspaces.models import ApiKey, Event, Workspace
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -159,12 +159,15 @@ class Batch(models.Model):
     def recount(self) -> None:
         """Write the counters and the word anew, inside the transaction of a part's change."""
         # Two parts of one Batch may change at once; the row lock makes their counts follow.
-        Batch.objects.select_for_update().get(pk=self.pk)
+        before = Batch.objects.select_for_update().get(pk=self.pk)
         parts = list(self.message_batches.visible())
         self._count_answers(parts)
         self._count_parts(parts)
         self.state = self._word(parts)
         self.save(update_fields=[*COUNTED, "state"])
+        if self.state == self.State.ENDED != before.state:
+            said = f"{self.succeeded:,} of {self.sent:,} succeeded" if self.sent else "nothing sent"
+            self.record("batch_ended", f"Ended: {said}.")
 
     def _count_answers(self, parts: list[Any]) -> None:
         counts: Counter[str] = Counter()
@@ -192,6 +195,8 @@ class Batch(models.Model):
     def _word(self, parts: list[Any]) -> str:
         """The worst of the parts, in the order that a person should hear of them."""
         words = {part.word for part in parts}
+        if self._waits_for_key({part.state for part in parts}):
+            words.add(self.State.NEEDS_YOU)
         for word in (
             self.State.NEEDS_YOU,
             self.State.CANCELING,
@@ -208,6 +213,18 @@ class Batch(models.Model):
         if parts:
             return self.State.ENDED
         return self.State.REFUSED if Run.State.REFUSED in runs else self.State.DRAFT
+
+    def _waits_for_key(self, states: set[str]) -> bool:
+        """Whether a part of one of these states waits until a refused key is mended."""
+        part = self.message_batches.model
+        if not states & part.OPEN:
+            return False
+        live = ApiKey.objects.filter(workspace_id=self.workspace_id, retired_at=None)
+        key = live.exclude(refused="").first()
+        if key is None:
+            return False
+        # A spend limit stops sending; what is at the API already is still watched.
+        return part.State.QUEUED in states if key.spend_limited else True
 
 
 def add_concerns(counted: list[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:

@@ -11,6 +11,7 @@ from batches.planning import Selection
 from leases.models import LEASE
 from leases.renewing import LeaseLost, Renewal
 from tests.batches.stage import body_of, make_batch, make_part, now, rows_of
+from workspaces.models import Event
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
@@ -97,6 +98,20 @@ def test_rows_of_a_part_that_was_not_sent_are_chosen_again(workspace):
     _, [rest] = build(batch, "rest", kind="rest")
     assert rows_of(rest) == [2, 3, 4]
     assert (batch.sent, batch.not_sent) == (3, 0)
+
+
+def test_rows_that_were_left_out_are_told_once(workspace):
+    batch = make_batch(workspace, ["a", "", "b", None])
+    build(batch, kind="first", count=1)
+    build(batch, token="rest", kind="rest")
+    [event] = Event.objects.filter(verb="left_out")
+    assert event.sentence == "2 rows left out."
+    assert event.pk < Event.objects.filter(verb="built").earliest("pk").pk
+
+
+def test_where_no_row_was_left_out_nothing_is_told(workspace):
+    build(make_batch(workspace, ["a"]))
+    assert not Event.objects.filter(verb="left_out").exists()
 
 
 def test_left_out_rows_lie_in_a_file_with_their_reason(workspace):

@@ -237,3 +237,37 @@ def test_batch_without_parts(batch):
     run.state = "refused"
     run.save()
     assert counted(Batch.objects.get()).state == "refused"
+
+
+def endings(batch):
+    return list(Event.objects.filter(verb="batch_ended").values_list("sentence", flat=True))
+
+
+def test_the_end_is_told_once_and_once_more_for_another_run(batch):
+    first, second = (make_part(batch, size, "submitted") for size in (3, 2))
+    answer(first, "succeeded", "succeeded", "errored")
+    first.move("stored", at=now())
+    assert endings(batch) == []
+    answer(second, "succeeded", "succeeded")
+    second.move("stored", at=now())
+    batch.recount()
+    Batch.objects.get(pk=batch.pk).recount()
+    assert endings(batch) == ["Ended: 4 of 5 succeeded."]
+    rest = make_part(batch, 1, "submitted")
+    answer(rest, "succeeded")
+    rest.move("stored", at=now())
+    assert endings(batch) == ["Ended: 4 of 5 succeeded.", "Ended: 5 of 6 succeeded."]
+
+
+def test_the_end_is_untold_where_the_change_is_undone(batch):
+    part = make_part(batch, 2, "submitted")
+    with transaction.atomic():
+        part.move("lost")
+        assert endings(batch)
+        transaction.set_rollback(True)
+    assert endings(batch) == []
+
+
+def test_the_end_of_what_was_never_sent(batch):
+    make_part(batch).move("dropped")
+    assert endings(batch) == ["Ended: nothing sent."]
