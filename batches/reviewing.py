@@ -166,7 +166,8 @@ class Review:
         elif self.findings is None:
             yield Obstacle(NOT_CHECKED)
         elif not self.findings.rows:
-            yield Obstacle(f"No {self._row} can be sent: {count(self.left_out, self._row)} left out.", "file")
+            said = f"No {self._row} can be sent: {count(self.left_out, self._row)} left out."
+            yield Obstacle(said, "file")
         elif not self.chosen:
             yield Obstacle("No row is left to send.")
 
@@ -183,7 +184,8 @@ class Review:
         if self.findings is None or not self.findings.rows:
             return
         if not self.left_out_agreed:
-            yield Obstacle(f"Agree to leave {count(self.left_out, self._row)} out, or mend the file.")
+            rows = count(self.left_out, self._row)
+            yield Obstacle(f"Agree to leave {rows} out, or mend the file.")
         if self.twin is not None and not self.again:
             yield Obstacle(f"#{self.twin.pk} sends the same. Agree to pay twice, or open that one.")
 

@@ -10,6 +10,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from batches.choosing import ReviewForm, name_of, selection_of
 from batches.models import Batch, Run, Upload
+from batches.newly_left_out import say_newly_left_out
 from batches.reviewing import Review, token_of
 from batches.starting import one_at_a_time
 from batches.templatetags.batch_rows import may_open
@@ -164,6 +165,8 @@ def region(request: HttpRequest, looked_at: Review, form: ReviewForm | None = No
         "at_latest": latest(looked_at.at),
         "who_can": who_can(batch.workspace),
     }
+    if looked_at.findings is not None:
+        context["newly_left_out"] = say_newly_left_out(batch, looked_at.findings)
     kept = {"again": "1"} if looked_at.again else {}
     where = {"slug": batch.workspace.slug, "batch": batch.pk}
     return Region(

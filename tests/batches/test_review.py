@@ -290,6 +290,54 @@ def test_rows_that_are_left_out_want_an_agreement(cast, worker):
     assert draft.runs.get().estimate["requests"] == 20
 
 
+def test_rows_that_only_the_recipe_leaves_out_are_told_apart(cast, worker):
+    draft = make_draft(cast, broken=2, recipe=RECIPE | {"id_column": "text"})
+    broken = [archive.Row(number, reason=f"Row {number}: broken.") for number in (5, 6)]
+    upload = build.make_upload(["text"], [*build.table_rows(["a"], ["b"], ["b"]), *broken])
+    upload.workspace, upload.problems = cast.workspace, draft.upload.problems
+    upload.save()
+    draft.upload = upload
+    draft.save()
+    check(draft)
+    text = words(look(cast, draft))
+    assert "Leave 3 rows out" in text
+    assert (
+        "2 were agreed to on the file page. 1 more cannot be sent: "
+        "row 4, column text: id b is in rows 3 and 4."
+    ) in text
+
+
+def test_what_the_file_page_has_asked_about_is_not_told_again(cast, worker):
+    draft = make_draft(cast, 4, broken=1, leave_out=0)
+    check(draft)
+    assert "on the file page" not in words(look(cast, draft))
+
+
+def test_lines_are_called_lines(cast, worker):
+    lines = [archive.Row(1, own_id="a", params=msgspec.Raw(b'{"max_tokens":1}'))]
+    upload = build.make_upload([], [*lines, archive.Row(2, reason="Line 2: broken.")])
+    upload.workspace, upload.problems = cast.workspace, {"total": 1, "rows": 1}
+    upload.save()
+    draft = Batch.objects.create(workspace=cast.workspace, upload=upload, name="Lines")
+    check(draft)
+    text = words(look(cast, draft))
+    assert "Leave 1 line out" in text
+    assert "1 line is left out" in text
+    assert "1 row" not in text
+
+
+def test_a_press_on_what_is_not_ready_is_answered_with_the_reason(cast, worker):
+    draft = make_draft(cast, 20, broken=1, leave_out=0)
+    save_key(cast)
+    check(draft)
+    page = look(cast, draft)
+    assert 'aria-disabled="true"' in button(page)
+    assert " disabled" not in button(page), "as the other steps: it can be pressed and says why"
+    answer = press(cast, draft, page=page)
+    assert answer.status_code == 422
+    assert "Nothing was sent Agree to leave 1 row out" in words(answer.content.decode())
+
+
 def test_no_key(cast, worker):
     draft = make_draft(cast)
     check(draft)
