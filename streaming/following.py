@@ -8,24 +8,22 @@ from channels.db import database_sync_to_async
 
 from leases.clock import database_now
 from streaming.bells import Bell
-from streaming.hubs import Hub, Sent
+from streaming.hubs import Hub, Sent, hubs
 from streaming.models import Turn
-from streaming.relay import keep_running, relays
+from streaming.relay import keep_running
 from streaming.storing import end_frame, gone_frame, interrupt_abandoned, stored_frames
 
 LOOK_EVERY = 0.1
 LOOK_EVERY_WITH_BELL = 2.0
-_followers: "dict[int, Follower]" = {}
 
 
 def find_hub(turn_id: int) -> Hub:
     """Where this process tells of a Turn: its relay, or a follower of what is stored."""
-    if turn_id in relays:
-        return relays[turn_id]
-    if turn_id not in _followers:
-        _followers[turn_id] = Follower(turn_id)
-        keep_running(_followers[turn_id].run())
-    return _followers[turn_id]
+    if turn_id not in hubs:
+        follower = Follower(turn_id)
+        follower.open()
+        keep_running(follower.run())
+    return hubs[turn_id]
 
 
 class Follower(Hub):
@@ -34,13 +32,13 @@ class Follower(Hub):
         try:
             async with Bell(self.turn_id) as bell:
                 seq = 0
-                while self.end is None:
+                while self.end is None and self.is_open:
                     seq = await self._look(seq)
                     if self.end is None and not len(self):
                         return
                     await bell.wait(LOOK_EVERY_WITH_BELL if bell.rings else LOOK_EVERY)
         finally:
-            _followers.pop(self.turn_id, None)
+            self.close()
 
     async def _look(self, seq: int) -> int:
         frames, turn = await database_sync_to_async(look)(self.turn_id, seq)

@@ -45,6 +45,10 @@ class Viewer:
         return taken
 
 
+# Where this process tells of a Turn.
+hubs: "dict[int, Hub]" = {}
+
+
 class Hub:
     """The viewers of one Turn. `recent` are the frames that the database does not have yet."""
 
@@ -53,6 +57,21 @@ class Hub:
         self.recent: list[Sent] = []
         self.end: Sent | None = None
         self._viewers: set[Viewer] = set()
+
+    def open(self) -> None:
+        """Tell of the Turn from now on; who watched it at another hub comes here."""
+        before = hubs.get(self.turn_id)
+        hubs[self.turn_id] = self
+        if before is not None:
+            before.dismiss()
+
+    def close(self) -> None:
+        if hubs.get(self.turn_id) is self:
+            del hubs[self.turn_id]
+
+    @property
+    def is_open(self) -> bool:
+        return hubs.get(self.turn_id) is self
 
     def __len__(self) -> int:
         return len(self._viewers)

@@ -46,6 +46,8 @@ from streaming.storing import (
 from streaming.windows import Transcript, Window, encode_frame
 
 WINDOW = 0.03
+# A read that takes longer has waited: all that had arrived was read.
+QUIET = 0.002
 STORE_EVERY = 0.1
 RENEW_EVERY = 5.0
 FRAMES_LAST = 5.0
@@ -90,6 +92,7 @@ class Relay(Hub):
             await self._run()
         finally:
             relays.pop(self.turn_id, None)
+            self.close()
             self.dismiss()
 
     async def _run(self) -> None:
@@ -103,6 +106,7 @@ class Relay(Hub):
         await keeper.store_all()
         last = await database_sync_to_async(self._finish)(end)
         relays.pop(self.turn_id, None)
+        self.close()
         self.tell(last)
         await ring({self.turn_id})
         # Whoever follows in another process still reads the last ones.
@@ -144,13 +148,24 @@ class Relay(Hub):
         return self._ending()
 
     async def _read(self, events: AsyncIterator[Event]) -> None:
+        """Take events as they come, in windows: what arrives within one is read together, which
+        costs a fraction of reading each as it arrives."""
         loop = asyncio.get_running_loop()
+        opened = asked = loop.time()
         async for event in events:
+            now = loop.time()
+            if not self._window:
+                opened = now
             self._window.add(event)
-            if self._flushing is None:
-                self._flushing = loop.call_later(WINDOW, self._flush)
             if event.type == "error":
                 return
+            if now - asked > QUIET:
+                await asyncio.sleep(WINDOW)
+            asked = loop.time()
+            if asked - opened > 2 * WINDOW:
+                self._flush()
+            elif self._flushing is None:
+                self._flushing = loop.call_later(QUIET, self._flush)
 
     def _flush(self) -> None:
         """One frame of what came since the last one."""
@@ -306,6 +321,7 @@ keeper = Keeper()
 def start(turn: Turn, request: dict[str, Any], make_client: Callable[[], AsyncClient]) -> Relay:
     """Begin to write a claimed Turn; it goes on when the caller is long gone."""
     relay = relays[turn.pk] = Relay(turn, request, make_client)
+    relay.open()
     keep_running(relay.run())
     keeper.wake()
     return relay

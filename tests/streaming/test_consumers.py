@@ -10,6 +10,7 @@ from django.contrib.sessions.models import Session
 
 from config.asgi import application
 from streaming import asking, consumers, relay
+from streaming.hubs import hubs
 from streaming.models import Turn
 from tests.cast import Cast
 from tests.streaming.turns import make_turn, now, set_pace, text_in
@@ -114,12 +115,11 @@ async def test_a_turn_that_ended_says_how(turn, cast):
 
 async def test_another_process_follows_what_is_stored(turn, cast, monkeypatch):
     monkeypatch.setattr(relay, "FRAMES_LAST", 1.0)
-    writing = await begin(turn)
+    await begin(turn)
     # As if the relay was another process's: all that this one knows is the database.
     socket, *_ = await connect(turn, cast.vera)
-    del relay.relays[turn.pk]
+    del hubs[turn.pk]
     second, *_ = await connect(turn, cast.bob)
-    relay.relays[turn.pk] = writing
     frames, followed = await asyncio.gather(read(socket), read(second))
     assert text_in(followed) == text_in(frames)
     assert followed[-1] == frames[-1]
@@ -167,10 +167,23 @@ async def test_a_session_that_was_signed_out_is_out(turn, cast, monkeypatch, san
     await quiet()
 
 
+async def test_who_was_there_before_the_first_word_is_told_at_once(turn, cast):
+    socket, accepted, _ = await connect(turn, cast.vera)
+    assert accepted
+    await asyncio.sleep(0.1)
+    assert not isinstance(hubs[turn.pk], relay.Relay)
+    writing = await begin(turn)
+    frames = await read(socket)
+    assert hubs.get(turn.pk) is not writing
+    await turn.arefresh_from_db()
+    assert text_in(frames) == turn.content[0]["text"]
+    await quiet()
+
+
 async def test_a_turn_that_is_gone_ends(turn, cast):
     writing = await begin(turn)
     socket, *_ = await connect(turn, cast.vera)
-    del relay.relays[turn.pk]
+    del hubs[turn.pk]
     second, *_ = await connect(turn, cast.bob)
     await asyncio.sleep(0.2)
     await Turn.objects.filter(pk=turn.pk).adelete()
