@@ -61,11 +61,23 @@ def shape(part: MessageBatch) -> str:
     succeeded = part.answers.get("succeeded", 0)
     if succeeded == part.size:
         return "full"
-    return "notched" if succeeded else "failed"
+    if succeeded:
+        return "notched"
+    return unanswered(part) or "failed"
+
+
+def unanswered(part: MessageBatch) -> str:
+    """`canceled` or `expired` for a part that ended with no other answers."""
+    kinds = {kind for kind, number in part.answers.items() if number}
+    if not kinds or not kinds <= {"canceled", "expired"}:
+        return ""
+    return "expired" if "expired" in kinds else "canceled"
 
 
 def describe(part: MessageBatch) -> str:
     """Part 3: ended, 998 of 1,000 succeeded."""
+    if what := unanswered(part):
+        return f"Part {part.part:,}: {what}, {part.size:,} requests"
     if part.state in (State.STORED, State.LOST):
         succeeded = part.answers.get("succeeded", 0)
         return f"Part {part.part:,}: ended, {succeeded:,} of {part.size:,} succeeded"

@@ -11,7 +11,7 @@ from django.utils.html import strip_tags
 from playwright.sync_api import Page, expect
 from pytest_django import Settings
 
-from batches import building, starting
+from batches import building, progress, starting
 from batches.figures import figures
 from batches.models import Batch, MessageBatch, Worker
 from batches.planning import Selection
@@ -137,6 +137,52 @@ def test_several_parts_are_counted_and_a_single_one_has_no_bar(cast: Cast) -> No
     assert '<li class="full" title="Part 1: ended, 1 of 1 succeeded">' in page
     assert '<li class="half" title="Part 2: in progress, 2 requests">' in page
     assert "1 of 2 parts ended." in strip_tags(page)
+
+
+@pytest.mark.parametrize(
+    ("answers", "shape"),
+    [
+        ({"canceled": 5}, "canceled"),
+        ({"expired": 5, "succeeded": 0}, "expired"),
+        ({"canceled": 2, "expired": 3}, "expired"),
+        ({"canceled": 4, "errored": 1}, "failed"),
+        ({"missing": 5}, "failed"),
+        ({"canceled": 4, "succeeded": 1}, "notched"),
+        ({}, "failed"),
+    ],
+)
+def test_a_segment_tells_what_became_of_a_part(answers: dict[str, int], shape: str) -> None:
+    part = MessageBatch(part=3, state="stored", size=5, answers=answers)
+    assert progress.shape(part) == shape
+    whole = shape in ("canceled", "expired")
+    said = (
+        f"{shape}, 5 requests" if whole else f"ended, {answers.get('succeeded', 0)} of 5 succeeded"
+    )
+    assert progress.describe(part) == f"Part 3: {said}"
+
+
+def test_room_is_kept_for_first_answers_only_while_they_may_come(cast: Cast) -> None:
+    batch = make_batch(cast, "one", "two")
+    run = make_run(batch)
+    part = make_part(run, [2], processing_status="ended")
+    answer_part(part, {2: succeeded("yes")})
+    second = make_part(run, [3], processing_status="in_progress")
+    count_answers(part, succeeded=1)
+    client = cast.client(cast.vera)
+    assert "first-answers-section" in client.get(address(batch)).content.decode()
+    answer_part(second, {3: succeeded("no")})
+    count_answers(second, succeeded=1)
+    page = client.get(address(batch)).content.decode()
+    assert 'id="first-answers"' in page
+    assert "first-answers-section" not in page
+
+
+def test_the_name_of_the_file_leads_to_it(cast: Cast) -> None:
+    batch = an_ended_batch(cast)
+    client = cast.client(cast.vera)
+    page = client.get(address(batch)).content.decode()
+    assert f'· <a href="{address(batch, "file/")}">{batch.upload.filename}</a>' in page
+    assert client.get(address(batch, "file/")).status_code == 200
 
 
 def test_very_many_parts_come_by_the_page(cast: Cast) -> None:
