@@ -38,10 +38,18 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class Obstacle(msgspec.Struct, frozen=True):
-    """Why nothing can be sent now; `place` is the page where that is mended."""
+    """Why nothing can be sent now; `place` is the page where that is mended.
 
-    sentence: str
+    `way_out` is what somebody who may send can do about it on the spot.
+    """
+
+    fact: str
     place: str = ""
+    way_out: str = ""
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.fact} {self.way_out}".rstrip()
 
 
 class Review:
@@ -185,9 +193,12 @@ class Review:
             return
         if not self.left_out_agreed:
             rows = count(self.left_out, self._row)
-            yield Obstacle(f"Agree to leave {rows} out, or mend the file.")
+            one = self.left_out == 1
+            way_out = f"Agree to leave {'it' if one else 'them'} out, or mend the file."
+            yield Obstacle(f"{rows} cannot be sent.", way_out=way_out)
         if self.twin is not None and not self.again:
-            yield Obstacle(f"#{self.twin.pk} sends the same. Agree to pay twice, or open that one.")
+            way_out = "Agree to pay twice, or open that one."
+            yield Obstacle(f"#{self.twin.pk} sends the same.", way_out=way_out)
 
     def price(self) -> str:
         """What is paid at most, for a sentence."""

@@ -68,7 +68,38 @@ def test_a_part_that_is_unknown_needs_a_decision(cast: Cast) -> None:
     make_part(batch, "unknown", settled_at=timezone.now())
     batch.recount()
     said = f"#{batch.pk} Translate catalogue , part 1: we do not know whether it was created."
-    assert said in text_of(cast)
+    assert f"{said} Decide" in text_of(cast, "bob")
+
+
+def test_viewers_are_told_and_not_asked(cast: Cast) -> None:
+    save_key(cast.workspace, "claude", "sk-ant-acme-secret")
+    ApiKey.objects.update(refused="The API refuses this key (401).")
+    batch = make_batch(cast, "Translate catalogue")
+    make_part(batch, "unknown", settled_at=timezone.now())
+    batch.recount()
+    page = cast.client(cast.vera).get("/w/acme/").content.decode()
+    assert f'<a href="/w/acme/batches/{batch.pk}/">#{batch.pk} Translate catalogue</a>' in page
+    text = text_of(cast)
+    assert "work goes on when a key works. Ask an owner." in text
+    assert "Decide" not in text
+    assert "works. API key" in text_of(cast, "alice")
+    members = text_of(cast, "bob")
+    assert "works. Ask an owner." in members
+    assert "Decide" in members
+
+
+def test_a_refused_key_is_no_decision_of_each_batch(cast: Cast) -> None:
+    save_key(cast.workspace, "claude", "sk-ant-acme-secret")
+    ApiKey.objects.update(refused="The API refuses this key (401).")
+    stuck = make_batch(cast, "Stuck")
+    make_part(stuck, "unknown", settled_at=timezone.now())
+    stuck.recount()
+    for number in range(6):
+        batch = make_batch(cast, f"Waits {number}")
+        make_part(batch)
+        batch.recount()
+        assert batch.state == "needs_you"
+    assert f"#{stuck.pk} Stuck , part 1: we do not know" in text_of(cast)
 
 
 def test_results_that_vanish_soon_are_told(cast: Cast) -> None:

@@ -278,7 +278,7 @@ def test_rows_that_are_left_out_want_an_agreement(cast, worker):
     check(draft)
     page = look(cast, draft)
     assert "Leave 3 rows out" in words(page)
-    assert "Agree to leave 3 rows out, or mend the file." in words(page)
+    assert "3 rows cannot be sent. Agree to leave them out, or mend the file." in words(page)
     assert "disabled" in button(page)
     assert press(cast, draft, page=page).status_code == 422
     assert "disabled" not in button(save(cast, draft, leave_out=["0", "3"]).content.decode())
@@ -335,7 +335,9 @@ def test_a_press_on_what_is_not_ready_is_answered_with_the_reason(cast, worker):
     assert " disabled" not in button(page), "as the other steps: it can be pressed and says why"
     answer = press(cast, draft, page=page)
     assert answer.status_code == 422
-    assert "Nothing was sent Agree to leave 1 row out" in words(answer.content.decode())
+    assert "Nothing was sent 1 row cannot be sent. Agree to leave it out" in words(
+        answer.content.decode()
+    )
 
 
 def test_no_key(cast, worker):
@@ -411,6 +413,19 @@ def test_a_twin_wants_a_second_word(cast, draft):
     where = save(cast, draft, htmx=False, again="1").headers["Location"]
     assert "disabled" not in button(cast.client(cast.bob).get(where).content.decode())
     assert press(cast, draft, page=page, again="1").status_code == 302
+
+
+def test_a_viewer_is_not_told_to_agree(cast, worker):
+    save_key(cast)
+    draft = make_draft(cast, rows=20, broken=2, leave_out=0)
+    check(draft)
+    twin = make_draft(cast, state="in_progress")
+    members, viewers = (words(look(cast, draft, name)) for name in ("bob", "vera"))
+    assert "2 rows cannot be sent. Agree to leave them out, or mend the file." in members
+    assert f"#{twin.pk} sends the same. Agree to pay twice, or open that one." in members
+    assert "2 rows cannot be sent." in viewers
+    assert f"#{twin.pk} sends the same." in viewers
+    assert "Agree" not in viewers
 
 
 def test_the_number_in_the_button_is_what_is_sent(cast, draft):
