@@ -6,6 +6,7 @@ from django import template
 
 from batches import costing
 from batches.templatetags.batch_rows import UNKNOWN
+from workspaces.models import ApiKey
 
 register = template.Library()
 
@@ -14,6 +15,12 @@ register = template.Library()
 def dollars(amount: Decimal | None) -> str:
     """$9.56, $0.0009; and – for what nobody knows."""
     return UNKNOWN if amount is None else costing.dollars(Decimal(amount))
+
+
+@register.filter
+def billed(amount: Decimal, api: str) -> str:
+    """What an answer of this API cost; the sandbox bills nothing."""
+    return costing.billed(Decimal(amount), api == ApiKey.Api.SANDBOX)
 
 
 @register.filter

@@ -1,6 +1,7 @@
 """What the recipe page and its preview show alike, so that one answer can mend both."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
@@ -17,24 +18,29 @@ from batches.picking import Picked, pick
 from batches.previewing import Preview
 from batches.problems import Problem
 from batches.recipe import Recipe, Template
+from claude_api import Model
 from claude_api.pricing import prices_of
+from leases.clock import database_now
 
 ADVANCED = ("output_format", "tools", "tool_choice", "cache_system", "extra")
 THINKING_LABELS = {"adaptive": "Adaptive", "enabled": "With a budget", "disabled": "Off"}
 BLANK_PROMPT = "Write a prompt. Click a column to put it in."
 NO_COLUMN = "Put a column in: without one every row gets the same request."
 UNSOUND = "The preview appears when what is marked is mended."
+SOON = timedelta(days=60)
 UNREADABLE = "The rows of this file are not readable on the server. Nothing is lost by waiting."
 
 
 def fields_context(form: RecipeForm, problems: Sequence[Problem]) -> dict[str, Any]:
     """What stands at the fields: problems, what is known of the model, the columns in use."""
     model, limits = form.recipe.model, form.limits
+    known = limits.find(model)
     return {
         "form": form,
         "typed": form.typed,
         "errors": {name: [one for one in problems if one.field == name] for name in LABELS},
-        "model": limits.find(model),
+        "model": known,
+        "retires_soon": retires_soon(known, database_now()),
         "model_is_known": limits.knows(model),
         "prices": unit_prices(model),
         "advanced": [LABELS[name] for name in ADVANCED if form.typed[name]],
@@ -42,6 +48,10 @@ def fields_context(form: RecipeForm, problems: Sequence[Problem]) -> dict[str, A
         "effort_choices": _choices(form.typed["effort"], limits.efforts(model), EFFORTS),
         "used": used_columns(form.recipe),
     }
+
+
+def retires_soon(model: Model | None, at: datetime) -> bool:
+    return model is not None and model.retires_at is not None and model.retires_at < at + SOON
 
 
 def _choices(chosen: str, known: Sequence[str], order: Sequence[str]) -> list[tuple[str, str]]:

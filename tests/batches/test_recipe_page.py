@@ -1,4 +1,5 @@
 import re
+from datetime import timedelta
 from html import unescape
 from typing import Any
 
@@ -11,6 +12,7 @@ from batches import archive
 from batches.models import Batch, Upload
 from batches.planning import Selection
 from batches.starting import start
+from leases.clock import database_now
 from tests.batches.build import make_part, make_run
 from tests.batches.drafts import FIELDS, RECIPE, draft_of, give_models, make_draft
 from tests.batches.stage import now
@@ -154,6 +156,19 @@ def test_the_models_of_the_key_are_offered(cast: Cast) -> None:
     assert '<option value="enabled">' in page
     assert '<option value="adaptive">' not in page
     assert 'id="id_effort"' not in page
+
+
+@pytest.mark.parametrize(("days", "soon"), [(-1, True), (59, True), (61, False), (700, False)])
+def test_a_model_that_retires_soon_stands_out(cast: Cast, days: int, soon: bool) -> None:
+    give_models(cast.workspace)
+    key = cast.workspace.live_key()
+    assert key is not None
+    for model in key.models:
+        model["retires_at"] = (database_now() + timedelta(days=days)).isoformat()
+    key.save()
+    page = page_of(cast, make_draft(cast.workspace, recipe=RECIPE))
+    assert "retires on" in page
+    assert ('<span class="retires">' in page) == soon
 
 
 def test_a_model_that_is_not_listed_is_sent_as_typed(cast: Cast) -> None:

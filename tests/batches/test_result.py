@@ -7,7 +7,7 @@ from django.template.loader import get_template
 from django.test.utils import CaptureQueriesContext
 
 from batches import archive
-from batches.models import Batch, MessageBatch, Request
+from batches.models import Batch, MessageBatch, Request, Result
 from tests.batches.answers import (
     BUSY,
     CUT,
@@ -255,6 +255,16 @@ def test_all_of_it_is_text(cast: Cast) -> None:
     assert "<img" not in html
     error = {"type": "errored", "error": {"error": {"type": evil, "message": evil}}}
     assert "<img" not in main_of(shown(cast, error))
+
+
+def test_the_sandbox_bills_nothing(cast: Cast) -> None:
+    batch = answered({2: succeeded("yes")})
+    Result.objects.update(cost="0.00015")
+    MessageBatch.objects.update(api="claude")
+    assert "cache read 0 · $0.00015" in text_of(get(cast, batch, 2))
+    MessageBatch.objects.update(api="sandbox")
+    said = "cache read 0 · $0.00 (with a real key about $0.00015)"
+    assert said in text_of(get(cast, batch, 2, **DRAWER))
 
 
 def test_a_row_costs_the_same_however_many_there_are(cast: Cast) -> None:
