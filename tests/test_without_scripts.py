@@ -64,7 +64,9 @@ def test_a_table_is_sent_and_read(bare_page: Page, team: Cast, tmp_path: Path) -
     expect(page.get_by_role("heading", name="1 row cannot be sent")).to_be_visible()
     page.get_by_label("Leave this row out and send 3").check()
     # It says that it waits for the choice, which is sent along with it.
-    page.get_by_role("button", name="Continue to the recipe").click(force=True)
+    go_on = page.get_by_role("button", name="Continue to the recipe")
+    expect(go_on).to_have_css("cursor", "pointer")
+    go_on.click(force=True)
     page.wait_for_url("**/recipe/")
 
     model = page.get_by_label("Model", exact=True)
