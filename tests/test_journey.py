@@ -199,7 +199,7 @@ def follow_to_the_end(page: Page) -> None:
     page.evaluate("window.opened = true")
     expect(page.locator("#progress")).to_contain_text("of 5 parts ended")
     expect(page.locator("#toast")).to_contain_text("Review themes has ended:", timeout=30_000)
-    expect(page).to_have_title("Done · Review themes · Sluice")
+    expect(page).to_have_title("Ended · Review themes · Sluice")
     expect(page.locator("#head-pill")).to_contain_text("Ended")
     expect(page.locator("#progress")).to_contain_text("5 of 5 parts ended")
     assert page.evaluate("window.opened")

@@ -24,10 +24,15 @@ def test_it_works(api: Api) -> None:
     ("content", "encoding", "status", "code"),
     [
         (plain(), "gzip", 400, "request_body_encoding_invalid"),
-        (gzip.compress(plain())[:-9], "gzip", 400, "request_body_encoding_invalid"),
+        (gzip.compress(plain(), mtime=0)[:-9], "gzip", 400, "request_body_encoding_invalid"),
         (plain(), "br", 400, "request_body_encoding_unsupported"),
         (plain(), "nothing", 400, "request_body_encoding_unsupported"),
-        (gzip.compress(b" " * (33 << 20)), "gzip", 413, "request_body_too_large_after_decoding"),
+        (
+            gzip.compress(b" " * (33 << 20), mtime=0),
+            "gzip",
+            413,
+            "request_body_too_large_after_decoding",
+        ),
     ],
     ids=["plain", "cut", "br", "unknown", "large"],
 )
