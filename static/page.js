@@ -145,6 +145,25 @@ document.body.addEventListener("htmx:afterSettle", () => {
   $$("time[datetime]").forEach(tell);
   kept = undefined;
 });
+
+// What a live region has changed flashes once: the cells of a row by its first id, figures by name.
+
+const cells = () => new Map($$("main tr:has([id]) > td:not(.name, :has(time)), main .stats dd").map((cell) => [
+  cell.previousElementSibling?.matches("dt") ? cell.previousElementSibling.textContent : `${cell.parentElement.querySelector("[id]").id} ${cell.cellIndex}`,
+  cell,
+]));
+const words = (cell) => cell.textContent.replace(/\s+/g, " ").trim();
+let before;
+document.body.addEventListener("htmx:beforeSwap", ({ detail: { target } }) => {
+  const lives = target.getAttribute("hx-trigger")?.startsWith("every");
+  before = lives && new Map([...cells()].map(([name, cell]) => [name, words(cell)]));
+});
+document.body.addEventListener("htmx:afterSettle", () => {
+  if (!before) return;
+  for (const [name, cell] of cells()) cell.classList.toggle("changed", before.has(name) && before.get(name) !== words(cell));
+  before = undefined;
+});
+
 const stale = ({ detail: { elt } }) => {
   if (elt.getAttribute("hx-trigger")?.startsWith("every"))
     elt.dataset.stale = `Could not refresh (${clock(new Date())}). Trying again.`;

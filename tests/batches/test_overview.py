@@ -397,6 +397,12 @@ def test_the_page_follows_a_batch_to_its_end(
     part = page.locator("details[id^=part-]").first
     part.locator("summary").click()
     expect(page).to_have_title("Queued · Review themes · Sluice")
+    page.evaluate(
+        """window.flashed = [];
+        document.addEventListener("animationstart", ({ animationName, target }) => {
+          if (animationName === "changed") window.flashed.push(target.className);
+        })"""
+    )
     work_until_it_ends(batch)
 
     toast = page.locator("#toast")
@@ -405,6 +411,9 @@ def test_the_page_follows_a_batch_to_its_end(
     expect(page.locator("#head-pill")).to_have_text("Ended")
     expect(page.get_by_role("link", name="Download results")).to_be_visible()
     expect(page.locator("#tab-results")).to_have_text("12")
+    flashed = set(page.evaluate("window.flashed"))
+    assert {"state changed", "changed", "id changed"} <= flashed, "cells, figures, ids"
+    assert "part changed" not in flashed, "it says what it said before"
     # It was never loaded anew, and what was opened is open.
     assert page.evaluate("window.opened")
     expect(part).to_have_attribute("open", "")
