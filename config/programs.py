@@ -1,5 +1,6 @@
 """The programs of the Procfile as one: they start together, and end together."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -103,10 +104,11 @@ class Programs(honcho.manager.Manager):
 
     def terminate(self) -> None:
         if not self.stopping:
-            self.ended = self._first_ended()
+            self.ended, self.stopping = self._first_ended(), True
             if self.ended is None:
-                print("Stopping. A worker finishes its step first.", flush=True)
-        self.stopping = True
+                # On a closed terminal nobody reads it, and they are stopped all the same.
+                with contextlib.suppress(BrokenPipeError):
+                    print("Stopping. A worker finishes its step first.", flush=True)
         if self._all_started():
             super().terminate()
 
