@@ -356,10 +356,15 @@ def test_two_tabs_do_not_overwrite_each_other(page: Page) -> None:
     page.locator("#id_prompt").fill("Third {{text}}")
     page.get_by_role("link", name="Load it").click()
     expect(page.locator("#id_system")).to_have_value("Short")
+    held = []
+    page.route("**/preview/", lambda route: held.append((route, route.fetch())), times=1)
     with page.expect_request("**/preview/"):
         page.locator("#id_prompt").fill("Fourth {{text}}")
     page.locator("#id_prompt").fill("Fifth {{text}}")
+    # The tab does not know yet that its own save is done.
     page.get_by_role("button", name="Continue to review").click()
+    [(route, response)] = held
+    route.fulfill(response=response)
     page.wait_for_url("**/review/")
     batch.refresh_from_db()
     assert batch.recipe["prompt"] == "Fifth {{text}}"
