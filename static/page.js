@@ -4,7 +4,8 @@
 //   <a hx-target="#dialog">      what comes is shown as a dialog; [data-close] in it closes it, and so
 //                                does sending a form[data-closes], whose answer is a download
 //   <a hx-target="#drawer">      what comes opens at the side, on a wide screen; else the link is followed
-//   <button data-copy="ID">      copies the text of that element
+//   <button data-copy="ID">      copies the text of that element; without words it has a second icon for "Copied"
+//   <button data-act="?" hidden> does what that key does
 //   <details class="menu">       closes by Esc, a click elsewhere, or a choice
 //   data-key="n", "g b"          pressed for a link; data-find: the field of `/`; data-primary: the
 //                                button of Ctrl+Enter; tr[data-row] a: j, k and Enter
@@ -127,8 +128,10 @@ async function copyFrom(button) {
   await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
   const label = button.querySelector("span") ?? button, before = label.textContent;
   if (before === "Copied") return;
-  label.textContent = "Copied";
-  setTimeout(() => { label.textContent = before; }, 2_000);
+  const { title } = button;
+  button.classList.add("copied");
+  label.textContent = button.title = "Copied";
+  setTimeout(() => { button.classList.remove("copied"); label.textContent = before; button.title = title; }, 2_000);
 }
 
 // Live regions keep what was opened and where the focus is, and say when they are not fresh.
@@ -192,6 +195,8 @@ const acts = {
   j: () => step(1),
   k: () => step(-1),
 };
+
+$$("[data-act]").forEach((button) => { button.hidden = false; button.addEventListener("click", acts[button.dataset.act]); });
 
 document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {

@@ -118,3 +118,48 @@ def test_windows_of_middling_width_have_room_for_a_name_and_scroll_down_only(
         name = mei.locator("td.name").first.bounding_box()
         assert name is not None
         assert name["width"] >= 150, f"{name['width']} at {width}"
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_the_line_below_the_tabs_ends_with_the_content(
+    mei: Page, team: Workspace, width: int
+) -> None:
+    mei.set_viewport_size({"width": width, "height": 800})
+    mei.goto(place(running(team, "Review themes", ended=2, of=3)))
+    tabs, section = (mei.locator(one).bounding_box() for one in (".tabs", "#parts"))
+    assert tabs is not None
+    assert section is not None
+    assert (tabs["x"], tabs["width"]) == (section["x"], section["width"])
+
+
+def test_a_button_without_words_shows_that_it_copied(mei: Page, team: Workspace) -> None:
+    mei.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    mei.goto(place(running(team, "Review themes", ended=2, of=3)))
+    button = mei.locator("[data-copy]").first
+    copy, check = button.locator(".icon").first, button.locator(".icon").last
+    expect(button).to_have_accessible_name("Copy the id of part 1")
+    expect(check).to_be_hidden()
+    button.click()
+    expect(copy).to_be_hidden()
+    expect(check).to_be_visible()
+    expect(button).to_have_accessible_name("Copied")
+    expect(button).to_have_attribute("title", "Copied")
+    # Pressed once more, the name it goes back to is still its own.
+    button.click()
+    shown = mei.locator(f"#{button.get_attribute('data-copy')}").text_content()
+    assert mei.evaluate("navigator.clipboard.readText()") == shown
+    expect(copy).to_be_visible()
+    expect(button).to_have_accessible_name("Copy the id of part 1")
+
+
+def test_the_list_of_keys_is_opened_by_the_mouse(mei: Page, team: Workspace) -> None:
+    for width in (1440, 390):
+        mei.set_viewport_size({"width": width, "height": 800})
+        mei.goto("/w/team/")
+        if width == 390:
+            mei.get_by_role("button", name="Menu").click()
+        mei.locator(".user summary").click()
+        mei.get_by_role("button", name="Keys", exact=True).click()
+        expect(mei.get_by_role("dialog", name="Keys")).to_be_visible()
+        mei.get_by_role("button", name="Close").click()
+        expect(mei.get_by_role("dialog", name="Keys")).to_be_hidden()
