@@ -34,8 +34,8 @@ screenshots: developer-setup packages ## every page in each of its states, into 
 prices: developer-setup ## claude_api/prices.json anew, from the package genai-prices
 	@$(PYTHON) -m config.prices
 
-bench: ## measurements
-	@echo "There are none yet."
+bench: developer-setup ## measurements, side by side, into benchmarks/report.json
+	@$(PYTHON) -m benchmarks
 
 demo: setup ## the example through run_batch, against a sandbox of its own
 	@$(PYTHON) -m config.demo
