@@ -152,6 +152,16 @@ def test_a_button_without_words_shows_that_it_copied(mei: Page, team: Workspace)
     expect(button).to_have_accessible_name("Copy the id of part 1")
 
 
+def test_a_button_with_words_keeps_its_icon_when_it_copied(mei: Page, team: Workspace) -> None:
+    mei.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    mei.goto("/w/team/settings/members/")
+    button = mei.locator("[data-copy]")
+    button.click()
+    expect(button).to_have_text("Copied")
+    # At once: what waits would see the icon that comes back.
+    assert button.locator(".icon").is_visible()
+
+
 def test_the_list_of_keys_is_opened_by_the_mouse(mei: Page, team: Workspace) -> None:
     for width in (1440, 390):
         mei.set_viewport_size({"width": width, "height": 800})
