@@ -20,7 +20,7 @@ from batches import archive
 from batches.calling import client_for, live_key, remember_refusal, why_no_key
 from batches.concerns import find_concern, output_schema
 from batches.models import Batch, MessageBatch, Request, Result
-from batches.models.batch import TOKENS
+from batches.models.batch import TOKENS, add_costs
 from batches.models.index import CHUNK
 from batches.polling import gone
 from batches.proof import Proof
@@ -206,16 +206,6 @@ def write_index(part: MessageBatch, proof: Proof, renewal: Renewal) -> dict[str,
 
 def count_index(part: MessageBatch) -> dict[str, Any]:
     return {"answers": part.count_answers(), "concerns": part.count_concerns()}
-
-
-def add_costs(costs: Iterable[Decimal | None]) -> Decimal | None:
-    """A sum; None as soon as one of them is not known, for a part of a sum is none."""
-    total = FREE
-    for one in costs:
-        if one is None:
-            return None
-        total += one
-    return total
 
 
 def answered(part: MessageBatch, proof: Proof) -> Iterator[Request]:

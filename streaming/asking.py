@@ -64,10 +64,9 @@ def ask(
         if instead_of is not None:
             later = conversation.turns.standing().filter(number__gte=instead_of.number)
             later.update(replaced_at=at)
-        last = conversation.turns.aggregate(last=Max("number"))["last"] or 0
         turn = Turn.objects.create(
             conversation=conversation,
-            number=last + 1,
+            number=next_number(conversation),
             token=token,
             prompt=prompt,
             parameters=parameters,
@@ -82,6 +81,10 @@ def ask(
     return turn, True
 
 
+def next_number(conversation: Conversation) -> int:
+    return (conversation.turns.aggregate(last=Max("number"))["last"] or 0) + 1
+
+
 def refuse_while_live(conversation: Conversation, at: datetime) -> None:
     for turn in conversation.turns.live():
         if not interrupt_abandoned(turn, at):
@@ -90,14 +93,16 @@ def refuse_while_live(conversation: Conversation, at: datetime) -> None:
 
 def request_of(turn: Turn) -> dict[str, Any]:
     """What is sent to the API for a Turn, without `stream`."""
-    turns = turn.conversation.turns.standing().filter(number__lt=turn.number)
-    return {**turn.parameters, "messages": messages_for(turn, list(turns))}
+    return {**turn.parameters, "messages": messages_for(turn, turns_before(turn))}
 
 
 def go_on(turn: Turn) -> list[dict[str, Any]]:
     """The prompt that asks for the rest of an answer that broke off."""
-    turns = turn.conversation.turns.standing().filter(number__lt=turn.number)
-    return prompt_to_go_on(turn, list(turns))
+    return prompt_to_go_on(turn, turns_before(turn))
+
+
+def turns_before(turn: Turn) -> list[Turn]:
+    return list(turn.conversation.turns.standing().filter(number__lt=turn.number))
 
 
 def request_stop(turn: Turn, at: datetime, actor: "User | None" = None) -> bool:

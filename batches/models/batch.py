@@ -1,6 +1,7 @@
 """Batch: what a person made. Run: one press of the button."""
 
 from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -258,9 +259,17 @@ def _add_costs(parts: list[Any]) -> Decimal | None:
     A part that turned up after it was sent again is paid as well.
     """
     sent = [part for part in parts if part.state not in part.NOT_SENT]
-    if not sent or any(part.cost is None for part in sent):
-        return None
-    return sum((part.cost for part in sent), Decimal(0))
+    return add_costs(part.cost for part in sent) if sent else None
+
+
+def add_costs(costs: Iterable[Decimal | None]) -> Decimal | None:
+    """A sum; None as soon as one of them is not known, for a part of a sum is none."""
+    total = Decimal(0)
+    for one in costs:
+        if one is None:
+            return None
+        total += one
+    return total
 
 
 COUNTED = (
