@@ -10,33 +10,41 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Iterator
 
 import aiohttp
 
 
+Arrival = tuple[int, str]
+
+
 async def watch(
-    session: aiohttp.ClientSession, url: str, ready: asyncio.Semaphore, late: list[float]
+    session: aiohttp.ClientSession, url: str, ready: asyncio.Semaphore, arrived: list[Arrival]
 ) -> None:
+    """Note when each frame came; it is read later, so that reading delays no other viewer's."""
     async with session.ws_connect(url, max_msg_size=0) as socket:
         ready.release()
         async for message in socket:
-            now = time.monotonic_ns()
-            frame = json.loads(message.data)
-            if "end" in frame:
+            arrived.append((time.monotonic_ns(), message.data))
+            if '"end":' in message.data:
                 return
-            for event in frame["events"]:
-                for sent in event.get("delta", {}).get("text", "").split():
-                    late.append((now - int(sent)) / 1e6)
+
+
+def lateness(arrived: list[Arrival]) -> Iterator[float]:
+    for at, text in arrived:
+        for event in json.loads(text).get("events", []):
+            for sent in event.get("delta", {}).get("text", "").split():
+                yield (at - int(sent)) / 1e6
 
 
 async def main(url: str, streams: int, viewers: int, deltas: int, pace: float) -> None:
-    late: list[float] = []
+    arrived: list[Arrival] = []
     ready = asyncio.Semaphore(0)
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
         await session.get(f"{url}/prepare?streams={streams}")
         watching = [
-            asyncio.create_task(watch(session, f"{url}/live/{number % streams}", ready, late))
+            asyncio.create_task(watch(session, f"{url}/live/{number % streams}", ready, arrived))
             for number in range(viewers)
         ]
         for _ in watching:
@@ -45,7 +53,7 @@ async def main(url: str, streams: int, viewers: int, deltas: int, pace: float) -
         print("begin", flush=True)
         await session.get(f"{url}/start?deltas={deltas}&pace={pace}")
         await asyncio.wait(watching, timeout=deltas / pace + 15)
-    late.sort()
+    late = sorted(lateness(arrived))
     found = {
         "delivered": len(late),
         "expected": viewers * deltas,

@@ -180,7 +180,8 @@ class WebSocket(WebSocketProtocol):
 
     def serverSend(self, content: str | bytes, binary: bool = False) -> None:
         if isinstance(content, str) and not binary and self.state == self.STATE_OPEN:
-            self.sendPreparedMessage(text_message(content))
+            # sendPreparedMessage comes down to this, after it has described it for a debug log.
+            write_at_once(self.transport, text_message(content).payloadHybi)
         else:
             super().serverSend(content, binary)
 
@@ -202,6 +203,17 @@ class WebSocket(WebSocketProtocol):
 def text_message(text: str) -> PreparedMessage:
     """Encoded once for all the websockets that are sent the same, one after the other."""
     return PreparedMessage(text.encode(), isBinary=False, applyMask=False, doNotCompress=True)
+
+
+def write_at_once(transport: Any, data: bytes) -> None:
+    """Give a message to the socket in this turn of the loop, where it takes it: a watcher for
+    each of 200 sockets, for one turn each, costs more than the messages."""
+    if transport.connected and not transport.dataBuffer and not transport._tempDataBuffer:
+        sent = transport.writeSomeData(data)
+        # What is wrong with the connection shows when the rest is written.
+        data = data[sent if isinstance(sent, int) else 0 :]
+    if data:
+        transport.write(data)
 
 
 class RequestFactory(HTTPFactory):

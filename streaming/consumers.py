@@ -87,7 +87,7 @@ class Live(AsyncWebsocketConsumer):
                         return -1
                     seq = await self.pass_on(frame, seq)
         finally:
-            hub.leave(viewer)
+            viewer.leave()
         return seq
 
     async def pass_on(self, frame: Sent, seq: int) -> int:

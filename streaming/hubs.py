@@ -18,7 +18,8 @@ class Sent(NamedTuple):
 class Viewer:
     """What one viewer has not taken yet. One that falls far behind has to read what is stored."""
 
-    def __init__(self, recent: list[Sent]) -> None:
+    def __init__(self, hub: "Hub", recent: list[Sent]) -> None:
+        self.hub = hub
         self._waiting: deque[Sent] = deque(recent)
         self._news = asyncio.Event()
         self.behind = False
@@ -35,6 +36,9 @@ class Viewer:
     def dismiss(self) -> None:
         self.behind = True
         self._news.set()
+
+    def leave(self) -> None:
+        self.hub.viewers.discard(self)
 
     async def take(self) -> list[Sent]:
         """All that has come since, at least one frame."""
@@ -56,14 +60,26 @@ class Hub:
         self.turn_id = turn_id
         self.recent: list[Sent] = []
         self.end: Sent | None = None
-        self._viewers: set[Viewer] = set()
+        self.viewers: set[Viewer] = set()
 
     def open(self) -> None:
-        """Tell of the Turn from now on; who watched it at another hub comes here."""
+        """Tell of the Turn from now on; who watched it at another hub comes here.
+
+        A relay opens before its first frame, so that nobody who comes has missed one: 200 viewers
+        that read again what is stored would be late for the first half second.
+        """
         before = hubs.get(self.turn_id)
         hubs[self.turn_id] = self
         if before is not None:
-            before.dismiss()
+            self.take_over(before.viewers)
+            before.viewers = set()
+
+    def take_over(self, viewers: set[Viewer]) -> None:
+        for viewer in viewers:
+            viewer.hub = self
+            for frame in self.recent:
+                viewer.give(frame)
+        self.viewers |= viewers
 
     def close(self) -> None:
         if hubs.get(self.turn_id) is self:
@@ -74,25 +90,22 @@ class Hub:
         return hubs.get(self.turn_id) is self
 
     def __len__(self) -> int:
-        return len(self._viewers)
+        return len(self.viewers)
 
     def join(self) -> Viewer:
         """Watch from now on. What was stored before is read by the viewer afterwards: whatever is
         stored in between is in both, and no frame is in neither."""
-        viewer = Viewer([*self.recent, *([self.end] if self.end else [])])
-        self._viewers.add(viewer)
+        viewer = Viewer(self, [*self.recent, *([self.end] if self.end else [])])
+        self.viewers.add(viewer)
         return viewer
-
-    def leave(self, viewer: Viewer) -> None:
-        self._viewers.discard(viewer)
 
     def dismiss(self) -> None:
         """Nothing more is told here; who still watches has to look for another hub."""
-        for viewer in self._viewers:
+        for viewer in self.viewers:
             viewer.dismiss()
 
     def tell(self, frame: Sent) -> None:
         if frame.is_end:
             self.end = frame
-        for viewer in self._viewers:
+        for viewer in self.viewers:
             viewer.give(frame)

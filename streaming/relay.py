@@ -160,7 +160,7 @@ class Relay(Hub):
             if event.type == "error":
                 return
             if now - asked > QUIET:
-                await asyncio.sleep(WINDOW)
+                await asyncio.sleep(WINDOW - QUIET)
             asked = loop.time()
             if asked - opened > 2 * WINDOW:
                 self._flush()
