@@ -14,7 +14,6 @@ from collections.abc import Iterator
 
 import aiohttp
 
-
 Arrival = tuple[int, str]
 
 
