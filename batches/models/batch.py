@@ -77,6 +77,8 @@ class Batch(models.Model):
     tokens = models.JSONField(default=dict)
     cost = models.DecimalField(max_digits=14, decimal_places=6, null=True, blank=True)
     deleting_at = models.DateTimeField(null=True, blank=True)
+    # Whoever deletes it may want it deleted at the API too, before its 29 days are over.
+    delete_remote = models.BooleanField(default=False)
 
     class Meta:
         verbose_name_plural = "batches"

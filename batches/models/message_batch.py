@@ -4,6 +4,7 @@ import secrets
 from datetime import datetime
 from typing import Any, ClassVar, Self
 
+from django.conf import settings
 from django.db import models, transaction
 from django.db.models import Count, Exists, OuterRef, Q
 
@@ -97,6 +98,15 @@ class MessageBatch(Lease):
     concerns = models.JSONField(default=dict)
     cost = models.DecimalField(max_digits=14, decimal_places=6, null=True, blank=True)
     reason = models.TextField(blank=True, default="")
+    # What a person said it is, until a worker has asked the API whether that can be.
+    adopt_id = models.CharField(max_length=100, blank=True, default="")
+    adopt_asked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    # What was counted in the results file that counts: see proof.Proof.
+    proof = models.JSONField(default=dict)
+    # At the API it was deleted by us then.
+    deleted_at = models.DateTimeField(null=True, blank=True)
 
     message_batch_id = models.CharField(max_length=100, null=True, blank=True, unique=True)
     processing_status = models.CharField(max_length=30, blank=True, default="")
