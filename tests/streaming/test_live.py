@@ -5,110 +5,22 @@ import random
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import expect
 
 from streaming.models import Conversation, Turn
-from tests.browser import LISTENING, Site, note
-from tests.cast import Cast, gather
-from tests.processes import Sandbox, running, wait_for_line, wait_until
+from tests.browser import LISTENING, Site
+from tests.cast import Cast
+from tests.processes import Sandbox, running, wait_for_line
 from tests.streaming.pages import address, begin
-from tests.streaming.turns import ask_whole, set_pace
-from workspaces.keys import save_key
+from tests.streaming.reader import whole_text
+from tests.streaming.turns import set_pace
 
 pytestmark = pytest.mark.django_db(transaction=True)
-PROMPT = "Name three rivers of Europe, and say something of each of them. 長江也是。"
-MODEL = "claude-haiku-4-5"
 TOOL = """[{"name": "get_weather", "input_schema": {
     "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}]"""
-# What Chromium says of a network that is away, on purpose here.
-AWAY = re.compile(
-    r"ERR_INTERNET_DISCONNECTED|ERR_CONNECTION_REFUSED|WebSocket connection to|^htmx:"
-)
-
-
-class Reader:
-    """Somebody with a browser of his own; what his console says is kept."""
-
-    def __init__(self, browser: Browser, url: str, user: Any) -> None:
-        client = Client()
-        client.force_login(user)
-        self.context: BrowserContext = browser.new_context(base_url=url)
-        cookie = client.cookies["sessionid"].value
-        self.context.add_cookies([{"name": "sessionid", "value": cookie, "url": url}])
-        self.page: Page = self.context.new_page()
-        self.page.set_default_timeout(15_000)
-        self.complaints: list[str] = []
-        self.page.on("console", self.hear)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-
-    def hear(self, message: Any) -> None:
-        if not AWAY.search(message.text):
-            note(self.complaints, message)
-        if "differs" in message.text:
-            self.complaints.append(message.text)
-
-    def ask(self, conversation: Conversation, prompt: str = PROMPT, **settings: str) -> None:
-        self.page.goto(address(conversation))
-        if "tools" in settings:
-            self.page.locator("#more-settings summary").click()
-        for name, value in {"model": MODEL, **settings}.items():
-            self.page.locator(f"#id_{name}").fill(value)
-        self.page.locator("#id_prompt").fill(prompt)
-        self.page.keyboard.press("Control+Enter")
-
-    def text_so_far(self) -> str:
-        """The text of the last turn, without waiting for it."""
-        script = "document.querySelector('#turns > :last-child .blocks .verbatim')?.textContent"
-        return self.page.evaluate(script) or ""
-
-    def wait_for_text(self, length: int = 1) -> str:
-        wait_until(lambda: len(self.text_so_far()) >= length)
-        return self.text_so_far()
-
-    def wait_for_end(self) -> str:
-        """The whole text, as it was written."""
-        expect(self.page.locator("article[data-live]")).to_have_count(0, timeout=20_000)
-        expect(self.page.locator("#turns > :last-child .turn-actions")).to_be_visible()
-        return self.page.locator("#turns > :last-child .as-plain").first.text_content() or ""
-
-
-@pytest.fixture
-def cast_with_key(site: Site, settings, sandbox: Sandbox, scope: str) -> Cast:
-    settings.SANDBOX_URL = sandbox.url
-    cast = gather()
-    save_key(cast.workspace, "sandbox", scope)
-    return cast
-
-
-@pytest.fixture
-def conversation(cast_with_key: Cast) -> Conversation:
-    return begin(cast_with_key)
-
-
-@pytest.fixture
-def reader(browser: Browser, site: Site, cast_with_key: Cast) -> Iterator[Callable[..., Reader]]:
-    readers: list[Reader] = []
-
-    def make(name: str = "bob", url: str = site.url) -> Reader:
-        readers.append(Reader(browser, url, getattr(cast_with_key, name)))
-        return readers[-1]
-
-    yield make
-    for one in readers:
-        one.context.close()
-    assert [complaint for one in readers for complaint in one.complaints] == []
-
-
-def whole_text(sandbox: Sandbox, scope: str, prompt: str = PROMPT) -> str:
-    messages = [{"role": "user", "content": prompt}]
-    request = {"model": MODEL, "max_tokens": 4096, "messages": messages}
-    return "".join(block["text"] for block in ask_whole(sandbox, scope, request)["content"])
 
 
 def test_the_text_comes_as_it_is_written_and_is_what_was_sent(
