@@ -15,6 +15,9 @@ from pathlib import Path
 
 from aiohttp import web
 
+from sandbox.errors import ApiError
+from sandbox.faults.base import Fault
+from sandbox.faults.table import read_fault
 from sandbox.scopes import MOST, Scopes, Settings
 from sandbox.server import application
 
@@ -34,7 +37,8 @@ def main() -> None:
     )
     settings = Settings(options.batch_seconds, options.token_rate, options.failure_rate)
     with _data_directory(options.data) as directory:
-        asyncio.run(serve(options.host, options.port, Scopes(directory, settings), _parent()))
+        scopes = Scopes(directory, settings, faults=options.fault)
+        asyncio.run(serve(options.host, options.port, scopes, _parent()))
 
 
 def _options() -> argparse.Namespace:
@@ -55,6 +59,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--failure-rate", type=_share, default=0.0, help="share of batch requests that go wrong"
     )
+    parser.add_argument(
+        "--fault",
+        type=_fault,
+        action="append",
+        default=[],
+        metavar="ON:KIND[,NAME=VALUE...]",
+        help="misbehaves, in every scope, as docs/sandbox.md lists; JSON is understood, too",
+    )
     parser.add_argument("--verbose", action="store_true", help="one line on stderr per request")
     return parser.parse_args()
 
@@ -73,6 +85,13 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > HIGHEST_PORT:
         raise argparse.ArgumentTypeError(f"{text} is not a port from 0 to {HIGHEST_PORT}")
     return int(text)
+
+
+def _fault(text: str) -> Fault:
+    try:
+        return read_fault(text)
+    except ApiError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error.message}") from None
 
 
 def _positive(text: str) -> float:

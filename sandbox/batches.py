@@ -2,7 +2,8 @@
 
 import asyncio
 import shutil
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,19 @@ from sandbox.ledger import Entry
 from sandbox.lifecycle import Batch, counted, planned_end, shown
 from sandbox.paging import envelope, read_cursor
 from sandbox.receiving import Received, receive
-from sandbox.requests import PLAIN, REQUEST_ID, SCOPE, VERSION, encoding, reply, unsupported
+from sandbox.requests import (
+    EFFECT,
+    PLAIN,
+    REQUEST_ID,
+    SCOPE,
+    UNSEEN,
+    VERSION,
+    Streamed,
+    encoding,
+    received,
+    reply,
+    unsupported,
+)
 from sandbox.results import result_lines
 from sandbox.scopes import Scope
 
@@ -23,6 +36,7 @@ BODY_LIMIT = 256 << 20
 WRITE_SIZE = 1 << 20
 CHUNK_SIZE = 256 << 10
 POLL_HINT = {"retry-after": "10"}
+JSONL = "application/x-jsonl"
 
 routes = web.RouteTableDef()
 
@@ -47,8 +61,9 @@ async def _create(request: web.Request, directory: Path) -> Batch:
     rate = scope.settings.failure_rate
     spool = directory / "body"
     await _spool(request, spool)
-    received = await asyncio.to_thread(_receive, spool, version, rate)
-    batch = _new_batch(scope, version, rate, received)
+    await received(request)
+    content = await asyncio.to_thread(_receive, spool, version, rate)
+    batch = new_batch(scope, version, rate, content)
     scope.store.add(batch, directory)
     entry = Entry(
         kind="create",
@@ -56,7 +71,7 @@ async def _create(request: web.Request, directory: Path) -> Batch:
         request_id=request[REQUEST_ID],
         id=batch.id,
         size=batch.size,
-        custom_ids=received.custom_ids,
+        custom_ids=content.custom_ids,
     )
     _record(request, entry)
     return batch
@@ -84,12 +99,12 @@ async def _spool(request: web.Request, spool: Path) -> None:
 
 def _receive(spool: Path, version: str, failure_rate: float) -> Received:
     with spool.open("rb") as body:
-        received = receive(body, spool.parent, version, Failures(failure_rate))
+        content = receive(body, spool.parent, version, Failures(failure_rate))
     spool.unlink()
-    return received
+    return content
 
 
-def _new_batch(scope: Scope, version: str, failure_rate: float, received: Received) -> Batch:
+def new_batch(scope: Scope, version: str, failure_rate: float, content: Received) -> Batch:
     identifier = drawn("msgbatch")
     created_at = scope.now()
     return Batch(
@@ -99,14 +114,16 @@ def _new_batch(scope: Scope, version: str, failure_rate: float, received: Receiv
         failure_rate=failure_rate,
         created_at=created_at,
         ends_at=planned_end(identifier, created_at, scope.settings.batch_seconds),
-        size=len(received.custom_ids),
-        succeeding=received.succeeding,
+        size=len(content.custom_ids),
+        succeeding=content.succeeding,
     )
 
 
 @routes.get("/v1/messages/batches")
 async def list_batches(request: web.Request) -> web.Response:
-    batches, has_more = request[SCOPE].store.page(read_cursor(request))
+    scope = request[SCOPE]
+    seen_until = scope.now() - request[UNSEEN] if UNSEEN in request else None
+    batches, has_more = scope.store.page(read_cursor(request), seen_until)
     return reply(envelope([_shown(request, batch) for batch in batches], has_more))
 
 
@@ -120,6 +137,7 @@ async def retrieve(request: web.Request) -> web.Response:
 @routes.post("/v1/messages/batches/{id}/cancel")
 async def cancel(request: web.Request) -> web.Response:
     """The API does not say what a second cancel, or one after the end, does: here nothing."""
+    await received(request)
     scope, batch = request[SCOPE], _batch(request)
     if batch.cancel(scope.now()):
         scope.store.save(batch)
@@ -129,17 +147,15 @@ async def cancel(request: web.Request) -> web.Response:
 
 @routes.get("/v1/messages/batches/{id}/results")
 async def results(request: web.Request) -> web.StreamResponse:
-    scope, batch = request[SCOPE], _batch(request)
-    if not batch.is_available(scope.now()):
+    scope, batch = request[SCOPE], _found(request)
+    if not batch.is_available(scope.now()) or _is_unseen(request, batch.ended_at):
         raise not_found(f"Message Batch {batch.id} has no available results.")
-    lines = result_lines(batch, scope.store.requests(batch))
-    response = web.StreamResponse()
-    response.content_type = "application/x-jsonl"
-    await response.prepare(request)
+    return Streamed(_chunks(result_lines(batch, scope.store.requests(batch))), JSONL)
+
+
+async def _chunks(lines: Iterator[bytes]) -> AsyncGenerator[bytes]:
     while chunk := await asyncio.to_thread(_take, lines):
-        await response.write(chunk)
-    await response.write_eof()
-    return response
+        yield chunk
 
 
 def _take(lines: Iterator[bytes]) -> bytes:
@@ -154,6 +170,7 @@ def _take(lines: Iterator[bytes]) -> bytes:
 
 @routes.delete("/v1/messages/batches/{id}")
 async def delete(request: web.Request) -> web.Response:
+    await received(request)
     scope, batch = request[SCOPE], _batch(request)
     if not batch.has_ended(scope.now()):
         message = "In progress batches cannot be deleted. Consider canceling the batch instead."
@@ -163,12 +180,25 @@ async def delete(request: web.Request) -> web.Response:
     return reply({"id": batch.id, "type": "message_batch_deleted"})
 
 
-def _batch(request: web.Request) -> Batch:
+def _found(request: web.Request) -> Batch:
     return request[SCOPE].store.find(request.match_info["id"])
+
+
+def _batch(request: web.Request) -> Batch:
+    batch = _found(request)
+    if _is_unseen(request, batch.created_at):
+        raise not_found(f"Message Batch {batch.id} not found.")
+    return batch
+
+
+def _is_unseen(request: web.Request, since: datetime) -> bool:
+    return UNSEEN in request and since > request[SCOPE].now() - request[UNSEEN]
 
 
 def _record(request: web.Request, entry: Entry) -> None:
     request[SCOPE].ledger.append(entry)
+    if entry.id is not None:
+        request[EFFECT] = entry.id
 
 
 def _shown(request: web.Request, batch: Batch, at: Any = None) -> dict[str, Any]:

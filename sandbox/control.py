@@ -1,9 +1,10 @@
-"""The sandbox's own addresses: settings, ledger, health."""
+"""The sandbox's own addresses: settings, faults, ledger, health."""
 
 import asyncio
 
 from aiohttp import web
 
+from sandbox.faults.table import parse
 from sandbox.requests import SCOPE, json_body, reply
 
 routes = web.RouteTableDef()
@@ -24,6 +25,23 @@ async def change_settings(request: web.Request) -> web.Response:
     """Changes any of the scope's settings; the reply holds all that are in force."""
     request[SCOPE].change_settings(await json_body(request))
     return reply(request[SCOPE].settings)
+
+
+@routes.get("/_sandbox/faults")
+async def faults(request: web.Request) -> web.Response:
+    """The faults of the scope: how many requests each saw, and to how many it happened."""
+    return reply({"faults": [waiting.shown() for waiting in request[SCOPE].faults.waiting]})
+
+
+@routes.post("/_sandbox/faults")
+async def add_fault(request: web.Request) -> web.Response:
+    fault = parse(await json_body(request))
+    return reply(request[SCOPE].faults.add(fault).shown())
+
+
+@routes.delete("/_sandbox/faults")
+async def clear_faults(request: web.Request) -> web.Response:
+    return reply({"deleted": request[SCOPE].faults.clear()})
 
 
 @routes.get("/_sandbox/ledger")

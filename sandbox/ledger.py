@@ -7,23 +7,21 @@ from typing import Any
 
 import msgspec
 
-KINDS = {"create": "creates", "refused": "refused", "cancel": "cancels", "delete": "deletes"}
-
-
-class Entry(msgspec.Struct, omit_defaults=True):
-    """One line of the ledger. Only a create has custom_ids, only a refusal a status."""
-
-    kind: str
-    at: datetime
-    request_id: str
-    id: str | None = None
-    size: int | None = None
-    status: int | None = None
-    custom_ids: list[str] | None = None
+KINDS = {
+    "create": "creates",
+    "refused": "refused",
+    "cancel": "cancels",
+    "delete": "deletes",
+    "fault": "faults",
+}
 
 
 class Summary(msgspec.Struct, omit_defaults=True):
-    """The same line without its custom_ids, which may be a hundred thousand."""
+    """One line of the ledger.
+
+    Only a refusal has a status. Only a fault has a name, what it happened to, the foreign batches
+    it made, and, where the operation changes something, whether it did.
+    """
 
     kind: str
     at: datetime
@@ -31,6 +29,17 @@ class Summary(msgspec.Struct, omit_defaults=True):
     id: str | None = None
     size: int | None = None
     status: int | None = None
+    fault: str | None = None
+    on: str | None = None
+    path: str | None = None
+    took_effect: bool | None = None
+    foreign: list[str] | None = None
+
+
+class Entry(Summary, omit_defaults=True):
+    """The same line with the custom_ids of a create, which may be a hundred thousand."""
+
+    custom_ids: list[str] | None = None
 
 
 class Ledger:

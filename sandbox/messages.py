@@ -1,21 +1,19 @@
 """`/v1/messages`, whole or streamed, and `/v1/messages/count_tokens`."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from aiohttp import web
 
 from sandbox.identifiers import drawn
 from sandbox.replies import answer, message
-from sandbox.requests import SCOPE, VERSION, json_body, reply
+from sandbox.requests import SCOPE, VERSION, Streamed, json_body, reply
 from sandbox.streaming import events
 from sandbox.usage import count_input, is_marked, usage
 from sandbox.validation import check_count, check_message
 
-STREAM_HEADERS = {
-    "content-type": "text/event-stream; charset=utf-8",
-    "cache-control": "no-cache",
-}
+EVENT_STREAM = "text/event-stream; charset=utf-8"
 
 routes = web.RouteTableDef()
 
@@ -26,9 +24,8 @@ async def create_message(request: web.Request) -> web.StreamResponse:
     made = _message(request, body)
     if not body.get("stream"):
         return reply(made)
-    response = web.StreamResponse(headers=STREAM_HEADERS)
-    await response.prepare(request)
-    await _stream(response, made, request[SCOPE].settings.token_rate)
+    response = Streamed(_paced(made, request[SCOPE].settings.token_rate), EVENT_STREAM)
+    response.headers["cache-control"] = "no-cache"
     return response
 
 
@@ -45,8 +42,8 @@ def _message(request: web.Request, body: dict[str, Any]) -> dict[str, Any]:
     return message(body, answered, drawn("msg"), used)
 
 
-async def _stream(response: web.StreamResponse, made: dict[str, Any], rate: float) -> None:
-    """Sends each event when its tokens are due: `rate` of them a second, all at once for 0.
+async def _paced(made: dict[str, Any], rate: float) -> AsyncGenerator[bytes]:
+    """Gives each event when its tokens are due: `rate` of them a second, all at once for 0.
 
     The pieces of a text have more tokens, counted alone, than the text: the pace is that of the
     usage.
@@ -62,8 +59,7 @@ async def _stream(response: web.StreamResponse, made: dict[str, Any], rate: floa
         early = started + tokens * pause - loop.time()
         if early > 0:
             await asyncio.sleep(early)
-        await response.write(event.wire)
-    await response.write_eof()
+        yield event.wire
 
 
 @routes.post("/v1/messages/count_tokens")

@@ -1,6 +1,9 @@
 """What a handler finds on a request, and how it answers."""
 
 import zlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -15,6 +18,32 @@ SCOPE = web.RequestKey("scope", Scope)
 MOST_BYTES = web.AppKey("most_bytes", int)
 PLAIN = "identity"
 VERSION = web.RequestKey("version", str)
+CLIENT_GONE = 499  # nobody is left to read it
+# What a fault asks of a handler, and what it hears from it.
+RECEIVED: web.RequestKey[Callable[[], Awaitable[None]]] = web.RequestKey("received")
+UNSEEN = web.RequestKey("unseen", timedelta)
+EFFECT = web.RequestKey("effect", str)
+FOREIGN = web.RequestKey("foreign", list[str])
+
+
+class Streamed(web.StreamResponse):
+    """An answer that is sent piece by piece, each as soon as it is there."""
+
+    def __init__(self, pieces: AsyncGenerator[bytes], content_type: str) -> None:
+        super().__init__(headers={"content-type": content_type})
+        self.pieces = pieces
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        async with aclosing(self.pieces) as pieces:
+            async for piece in pieces:
+                await self.write(piece)
+        await super().write_eof(data)
+
+
+async def received(request: web.Request) -> None:
+    """Called by a handler that has the whole request and has not done anything yet."""
+    if RECEIVED in request:
+        await request[RECEIVED]()
 
 
 async def json_body(request: web.Request) -> dict[str, Any]:
@@ -62,3 +91,10 @@ def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -
         content_type="application/json",
         headers=headers,
     )
+
+
+def refusal(error: ApiError, request_id: str | None) -> web.Response:
+    response = reply(error.body(request_id), status=error.status)
+    if 400 <= error.status < 500:
+        response.headers["x-should-retry"] = "false"
+    return response

@@ -1,7 +1,7 @@
 """A scope plays an Anthropic workspace: its keys see its batches, settings, clock and ledger."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +10,8 @@ import msgspec
 
 from sandbox.caching import PromptCache
 from sandbox.errors import ApiError, invalid
+from sandbox.faults.base import Fault
+from sandbox.faults.state import Faults
 from sandbox.ledger import Ledger
 from sandbox.store import Store
 
@@ -31,13 +33,21 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Scope:
-    def __init__(self, name: str, directory: Path, defaults: Settings, clock: Clock) -> None:
+    def __init__(
+        self,
+        name: str,
+        directory: Path,
+        defaults: Settings,
+        clock: Clock,
+        faults: Sequence[Fault] = (),
+    ) -> None:
         self.name = name
         self.workspace_id = f"wrkspc_{name}"
         self.clock = clock
         self.store = Store(directory / "batches")
         self.ledger = Ledger(directory / "ledger.jsonl")
         self.prompt_cache = PromptCache(self.now)
+        self.faults = Faults(faults)
         self._settings_file = directory / SETTINGS
         self.settings = defaults
         if self._settings_file.exists():
@@ -58,8 +68,15 @@ class Scope:
 class Scopes:
     """All scopes of one data directory, read from disk when a key first names them."""
 
-    def __init__(self, directory: Path, defaults: Settings, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        defaults: Settings,
+        clock: Clock | None = None,
+        faults: Sequence[Fault] = (),
+    ) -> None:
         self.directory = directory
+        self.faults = faults
         self.defaults = defaults
         self.clock = clock or (lambda: datetime.now(UTC))
         self._scopes: dict[str, Scope] = {}
@@ -76,5 +93,6 @@ class Scopes:
     def _named(self, name: str) -> Scope:
         if name not in self._scopes:
             directory = self.directory / name
-            self._scopes[name] = Scope(name, directory, self.defaults, self.clock)
+            scope = Scope(name, directory, self.defaults, self.clock, self.faults)
+            self._scopes[name] = scope
         return self._scopes[name]

@@ -7,15 +7,15 @@ from aiohttp import web
 
 from sandbox import batches, catalogue, control, messages
 from sandbox.errors import ApiError, TooLargeError, invalid, not_found
+from sandbox.faults.middleware import misbehave
 from sandbox.identifiers import drawn
-from sandbox.requests import MOST_BYTES, REQUEST_ID, SCOPE, VERSION, reply
+from sandbox.requests import CLIENT_GONE, MOST_BYTES, REQUEST_ID, SCOPE, VERSION, refusal
 from sandbox.scopes import Scopes
 
 MESSAGE_LIMIT = 32 << 20
 VERSIONS = ("2023-06-01", "2026-10-21")
 ORGANIZATION = "00000000-5a4d-4b0c-9d5e-5a6e64626f78"
 RATE_LIMIT = 4000
-CLIENT_GONE = 499  # nobody is left to read it
 HEALTH = "/_sandbox/health"
 
 SCOPES = web.AppKey("scopes", Scopes)
@@ -24,9 +24,8 @@ log = logging.getLogger("sandbox")
 
 
 def application(scopes: Scopes) -> web.Application:
-    # Faults on command belong between `authenticate` and the handlers: they know the scope and
-    # can still answer instead of a handler.
-    app = web.Application(middlewares=[answer_errors, authenticate], client_max_size=MESSAGE_LIMIT)
+    middlewares = [answer_errors, authenticate, misbehave]
+    app = web.Application(middlewares=middlewares, client_max_size=MESSAGE_LIMIT)
     app[SCOPES] = scopes
     app[MOST_BYTES] = MESSAGE_LIMIT
     app.on_response_prepare.append(add_headers)
@@ -41,32 +40,27 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     try:
         return await handler(request)
     except ApiError as error:
-        return refusal(request, error)
+        return refusal(error, request[REQUEST_ID])
     except web.HTTPRequestEntityTooLarge:
-        return refusal(request, TooLargeError())
+        return refusal(TooLargeError(), request[REQUEST_ID])
     except web.HTTPException as error:
-        return refusal(request, _routing_error(error))
+        return refusal(_routing_error(error), request[REQUEST_ID])
     except web.RequestPayloadError as error:
-        return refusal(request, invalid(f"The request body cannot be read: {error}"))
+        problem = invalid(f"The request body cannot be read: {error}")
+        return refusal(problem, request[REQUEST_ID])
     except ConnectionError:
         log.info("%s: the client went away", request[REQUEST_ID])
         return web.Response(status=CLIENT_GONE)
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
-        return refusal(request, ApiError(500, "api_error", "Internal server error"))
+        problem = ApiError(500, "api_error", "Internal server error")
+        return refusal(problem, request[REQUEST_ID])
 
 
 def _routing_error(error: web.HTTPException) -> ApiError:
     if error.status == 405:
         return ApiError(405, "invalid_request_error", "Method Not Allowed")
     return not_found("Not Found")
-
-
-def refusal(request: web.Request, error: ApiError) -> web.Response:
-    response = reply(error.body(request[REQUEST_ID]), status=error.status)
-    if 400 <= error.status < 500:
-        response.headers["x-should-retry"] = "false"
-    return response
 
 
 @web.middleware

@@ -5,6 +5,7 @@ import secrets
 import shutil
 from array import array
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -73,15 +74,22 @@ class Store:
         except KeyError:
             raise not_found(f"Message Batch {batch_id} not found.") from None
 
-    def page(self, cursor: Cursor) -> tuple[list[Batch], bool]:
+    def page(self, cursor: Cursor, seen_until: datetime | None = None) -> tuple[list[Batch], bool]:
         """The batches of a page, newest first, and whether more follow in its direction.
 
         The API does not document a cursor that names no batch: here it is 404 as that batch is.
+        What was created after `seen_until` is not listed yet.
         """
         after = self._position(cursor.after_id) if cursor.after_id else None
         before = self._position(cursor.before_id) if cursor.before_id else None
-        start, end, has_more = window(len(self.order), cursor.limit, after, before)
+        start, end, has_more = window(self._seen(seen_until), cursor.limit, after, before)
         return [self.batches[key] for _, key in reversed(self.order[start:end])], has_more
+
+    def _seen(self, until: datetime | None) -> int:
+        count = len(self.order)
+        while until and count and self.batches[self.order[count - 1][1]].created_at > until:
+            count -= 1
+        return count
 
     def _position(self, batch_id: str) -> int:
         batch = self.find(batch_id)

@@ -1,5 +1,6 @@
 """Real processes for tests: started, waited for, ended, and never left behind."""
 
+import json
 import os
 import re
 import shutil
@@ -8,11 +9,13 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,6 +116,32 @@ def is_listening(port: int) -> bool:
 class Sandbox:
     url: str
     process: subprocess.Popen
+
+    def fault(self, key: str, on: str, kind: str, **fields: Any) -> None:
+        """What happens to the next request of this key, as docs/sandbox.md lists."""
+        self._ask(key, "POST", "/_sandbox/faults", {"on": on, "kind": kind, **fields})
+
+    def faults(self, key: str) -> list[dict[str, Any]]:
+        """The faults of this key, with the requests that each saw and was applied to."""
+        return self._ask(key, "GET", "/_sandbox/faults")["faults"]
+
+    def clear_faults(self, key: str) -> None:
+        self._ask(key, "DELETE", "/_sandbox/faults")
+
+    def ledger(self, key: str) -> dict[str, Any]:
+        """What reached the sandbox with this key, without the custom_ids."""
+        return self._ask(key, "GET", "/_sandbox/ledger?custom_ids=0")
+
+    def _ask(self, key: str, method: str, path: str, body: Any = None) -> Any:
+        content = None if body is None else json.dumps(body).encode()
+        headers = {"x-api-key": key, "content-type": "application/json"}
+        request = urllib.request.Request(self.url + path, content, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as reply:
+                return json.load(reply)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise AssertionError(error.read().decode()) from None
 
 
 @pytest.fixture(scope="session")
