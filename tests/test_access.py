@@ -85,6 +85,7 @@ EXPECTED: dict[str, dict[str, dict[str, int]]] = {
     "batches:cancel": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 302, "owner": 302}},
     "batches:rename": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 302, "owner": 302}},
     "batches:delete": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 422, "owner": 422}},
+    "batches:delete_remote": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 422, "owner": 422}},
     "batches:reuse": {"POST": {**MEMBERS, "member": 302, "owner": 302}},
     "streaming:conversations": {"GET": READERS},
     "streaming:conversations_live": {"GET": READERS},
