@@ -24,6 +24,7 @@ from batches.models.index import CHUNK
 from batches.planning import LINE_OVERHEAD, Selection, plan_parts
 from batches.problems import Problem
 from batches.recipe import Recipe, Rendered, Renderer
+from batches.room import patient
 from batches.words import count
 from leases.renewing import Renewal, work_on
 
@@ -48,7 +49,7 @@ def step(at: datetime, only: Batch | None = None) -> bool:
     runs = Run.objects.filter(state__in=[Run.State.QUEUED, Run.State.REFUSED])
     if only is not None:
         runs = runs.filter(batch=only)
-    return work_on(runs, at, partial(build_or_discard, at=at))
+    return work_on(runs, at, patient(partial(build_or_discard, at=at)))
 
 
 def build_or_discard(run: Run, renewal: Renewal, at: datetime) -> None:

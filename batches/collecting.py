@@ -5,44 +5,56 @@ the index is written from our own file. A part whose file falls short is `incomp
 what came, and is asked for again as long as the API keeps results: 29 days from its creation.
 """
 
-import os
-from collections.abc import Iterable, Iterator, Mapping
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from decimal import Decimal
 from functools import partial
-from itertools import islice
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from django.db import transaction
 from django.db.models import Q
 
 from batches import archive
-from batches.calling import client_for, live_key, remember_refusal, why_no_key
-from batches.concerns import find_concern, output_schema
+from batches.calling import ANOTHER_ACCOUNT, client_for, live_key, remember_refusal, why_no_key
+from batches.indexing import row_positions, scan, write_index
 from batches.models import Batch, MessageBatch, Request, Result
-from batches.models.batch import TOKENS, add_costs
-from batches.models.index import CHUNK
 from batches.polling import gone
-from batches.proof import Proof
-from claude_api import (
-    ClaudeError,
-    Client,
-    NotFound,
-    OutcomeUnknown,
-    read_result_line,
-    split_lines,
-)
-from claude_api.pricing import cost
-from claude_api.types import ResultLine
+from batches.proof import MOST_LISTED, Proof
+from batches.room import NO_ROOM_PAUSE, patient, why_no_room
+from batches.words import count, say_size
+from claude_api import ClaudeError, Client, NotFound, OutcomeUnknown, split_lines
 from leases.renewing import Renewal, work_on
 
 State = MessageBatch.State
 RESULTS_KEPT = timedelta(days=29)
+# The API's clock and ours differ: nothing is given up before both have surely passed the day.
+CLOCK_MARGIN = timedelta(days=1)
 FIRST_PAUSE = timedelta(minutes=1)
 NOT_YET_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(hours=6)
-FREE = Decimal(0)
-NOT_BILLED = frozenset({Result.Type.ERRORED, Result.Type.CANCELED, Result.Type.EXPIRED})
+# So many whole downloads that hold the same answers are believed against the API's counts.
+ALIKE = 3
+# What a body may hold beside the answers: lines above their limit, lines twice, strangers.
+SPARE_BYTES = 256 * 2**20
+SPARE_LINES = 10_000
+ASKED_AGAIN = " We ask again."
+logger = logging.getLogger(__name__)
+
+
+class End(NamedTuple):
+    """Why no more answers come: in the story of the Batch, and as the reason of the part."""
+
+    event: str
+    reason: str
+
+
+API_IS_DONE = End("the API no longer has them", "The API no longer has the results.")
+NOBODY_WAITS = End("nobody waits for them any more", "Nobody waits for the rest any more.")
+
+
+class Endless(Exception):
+    """A body that goes on where nothing more can come."""
 
 
 def step(at: datetime, only: Batch | None = None) -> bool:
@@ -51,104 +63,253 @@ def step(at: datetime, only: Batch | None = None) -> bool:
         Q(state=State.SUBMITTED, processing_status="ended")
         | Q(state=State.INCOMPLETE)
         | Q(gone(at), state=State.SUBMITTED)
+        # Only a person makes it due once more.
+        | Q(state=State.STORED, stored_at__isnull=False)
     )
-    return work_on(parts.within(only), at, partial(collect, at=at))
+    return work_on(parts.within(only), at, patient(partial(collect, at=at)))
 
 
 def collect(part: MessageBatch, renewal: Renewal, at: datetime) -> None:
     if part.proven_at:
-        store(part, scan(part), renewal, at)
-    elif is_out_of_reach(part, at):
-        give_up(part, renewal)
+        go_on(part, renewal, at)
+    elif part.stop_waiting_at and part.state != State.STORED:
+        give_up(part, renewal, NOBODY_WAITS)
+    elif is_gone(part, at):
+        end(part, renewal)
     else:
         fetch(part, renewal, at)
 
 
-def is_out_of_reach(part: MessageBatch, at: datetime) -> bool:
-    """Whether the API no longer has the results: deleted there, or older than 29 days."""
-    if part.created_at and part.created_at + RESULTS_KEPT <= at:
-        return True
+def is_gone(part: MessageBatch, at: datetime) -> bool:
+    """Whether the API has said often enough that it does not know the part."""
     return MessageBatch.objects.filter(gone(at), pk=part.pk).exists()
 
 
+def is_over(part: MessageBatch, at: datetime, margin: timedelta = timedelta()) -> bool:
+    """Whether the API may have deleted the results: they are older than 29 days."""
+    return part.created_at is not None and part.created_at + RESULTS_KEPT + margin <= at
+
+
 def fetch(part: MessageBatch, renewal: Renewal, at: datetime) -> None:
+    """Download, and judge what came; whatever hinders that is said and tried again."""
     key = live_key(part.workspace, part.api)
-    if key is None:
-        part.release(at + FIRST_PAUSE, reason=why_no_key(part.workspace, part.api))
+    if key is None or not key.lists(part.account):
+        why = ANOTHER_ACCOUNT if key else why_no_key(part.workspace, part.api)
+        put_off(part, renewal, at, FIRST_PAUSE, why)
         return
-    if key.paused(at):
-        part.release(key.paused_until, reason=key.refused or part.reason)
+    if key.paused_until and key.paused(at):
+        put_off(part, renewal, at, key.paused_until - at, key.refused or part.reason)
+        return
+    if why := why_no_room():
+        part.release(at + NO_ROOM_PAUSE, reason=why)
         return
     with client_for(key) as client:
         try:
             proof, broken = download(part, client)
         except ClaudeError as error:
             pause = remember_refusal(key, error, at, part.attempts)
-            if isinstance(error, NotFound):
+            missing = isinstance(error, NotFound)
+            if missing:
                 # Results are known to be announced some seconds before they can be read.
                 pause = min(NOT_YET_PAUSE * 2 ** min(part.attempts, 12), LONGEST_PAUSE)
-            part.release(at + pause, attempts=part.attempts + 1, reason=f"Not collected: {error}")
+            why = f"Not collected: {error}"
+            final = missing and is_over(part, at)
+            tries = part.attempts + 1
+            put_off(part, renewal, at, pause, why, final=final, attempts=tries)
             return
-    objections = proof.objections()
-    if objections:
-        keep_incomplete(part, proof, renewal, at, [*objections, *broken])
-    elif part.mine().update(results_fence=part.fence, proven_at=at, reason=""):
-        part.refresh_from_db()
-        store(part, proof, renewal, at)
+        if proof.disagreements():
+            mirror_again(part, client)
+    judge(part, proof, broken, renewal, at)
+
+
+def put_off(
+    part: MessageBatch,
+    renewal: Renewal,
+    at: datetime,
+    pause: timedelta,
+    why: str,
+    *,
+    final: bool = False,
+    **changes: Any,
+) -> None:
+    """Try again later, unless the 29 days are over and there is nothing to wait for."""
+    if final or is_over(part, at, CLOCK_MARGIN):
+        end(part, renewal)
+    else:
+        part.release(at + pause, reason=why, **changes)
+
+
+def end(part: MessageBatch, renewal: Renewal) -> None:
+    """The API has nothing more for us."""
+    if part.state == State.STORED:
+        part.release(None, reason=f"{API_IS_DONE.reason} Restore the results file from a backup.")
+    else:
+        give_up(part, renewal, API_IS_DONE)
 
 
 def download(part: MessageBatch, client: Client) -> tuple[Proof, list[str]]:
     """Write what the API sends to the fence's file; return the proof, and what broke the body.
 
-    Lines that an earlier download had and this one lacks are kept.
+    Lines that an earlier download had are kept, and come first: the new ones are held against
+    them. Of an earlier file that was damaged since, only what would be missing is taken.
     """
-    proof = Proof(part, row_positions(part))
-    broken: list[str] = []
+    proof, broken = Proof(part, row_positions(part)), []
+    sound = has_sound_file(part)
     with archive.writing(archive.results(part.pk, part.fence)) as file:
+        if sound:
+            take_earlier(part, proof, file)
         with client.download_results(part.message_batch_id or "") as chunks:
             try:
-                take_all(chunks, proof, file)
+                take_all(bounded(chunks, proof), proof, file)
             except OutcomeUnknown as error:
                 broken.append(f"the download broke off: {str(error).rstrip('.')}")
-        if proof.missing and part.results_fence is not None:
-            with open(archive.results(part.pk, part.results_fence), "rb") as earlier:
-                take_all(earlier, proof, file)
+            except Endless as error:
+                broken.append(str(error))
+        if not sound and proof.missing:
+            take_earlier(part, proof, file)
     return proof, broken
 
 
+def has_sound_file(part: MessageBatch) -> bool:
+    """Whether the results file that counts is, byte for byte, the one that was proven."""
+    known = part.proof.get("sha256")
+    if part.results_fence is None or not known:
+        return False
+    try:
+        with open(archive.results(part.pk, part.results_fence), "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == known
+    except FileNotFoundError:
+        return False
+
+
 def take_all(chunks: Iterable[bytes], proof: Proof, file: BinaryIO) -> None:
+    most = 2 * len(proof.rows) + SPARE_LINES
     for line in split_lines(chunks):
-        if line.too_long:
-            proof.unreadable.append(line.number)
-        elif proof.take(line):
+        if proof.take(line):
             file.write(line.data + b"\n")
+        elif proof.lines - len(proof.places) > most:
+            raise Endless(f"the file goes on after {proof.lines:,} lines: the rest was not read")
 
 
-def row_positions(part: MessageBatch) -> dict[int, int]:
-    """Row number -> position, of the requests that the part sent."""
+def take_earlier(part: MessageBatch, proof: Proof, file: BinaryIO) -> None:
+    if part.results_fence is None:
+        return
+    try:
+        with open(archive.results(part.pk, part.results_fence), "rb") as earlier:
+            for line in split_lines(earlier):
+                if proof.take_earlier(line):
+                    file.write(line.data + b"\n")
+    except FileNotFoundError:
+        logger.warning("%s: results file %s is gone", part, part.results_fence)
+
+
+def bounded(chunks: Iterable[bytes], proof: Proof) -> Iterator[bytes]:
+    """The chunks of a body, as long as they can be answers: three times as much is no more."""
+    read = 0
+    for chunk in chunks:
+        read += len(chunk)
+        if read > 3 * proof.bytes + SPARE_BYTES:
+            raise Endless(f"the file goes on after {say_size(read)}: the rest was not read")
+        yield chunk
+
+
+def mirror_again(part: MessageBatch, client: Client) -> None:
+    """The counts that disagree may be old: ask for them once more."""
+    try:
+        remote = client.retrieve_batch(part.message_batch_id or "")
+    except ClaudeError as error:
+        logger.warning("%s: its counts were not read again: %s", part, error)
+        return
+    changes = MessageBatch.mirror(remote)
+    if remote.processing_status == "ended" and part.mine().update(**changes):
+        for name, value in changes.items():
+            setattr(part, name, value)
+
+
+def judge(
+    part: MessageBatch, proof: Proof, broken: list[str], renewal: Renewal, at: datetime
+) -> None:
+    """Believe what came, or keep it and say what is wrong with it."""
+    objections = [*proof.objections(), *broken]
+    alike = part.proof.get("alike", 0) + 1 if proof.is_whole_alone and not broken else 0
+    counted = {
+        **proof.summary(),
+        "missing_rows": list_missing(part, proof),
+        "downloads": part.proof.get("downloads", 0) + 1,
+        "alike": alike,
+    }
+    if not objections or (alike >= ALIKE and objections == proof.disagreements()):
+        proven = {"results_fence": part.fence, "proven_at": at, "reason": "", "proof": counted}
+        if part.mine().update(**proven):
+            part.refresh_from_db()
+            store(part, proof, renewal, at)
+    elif part.state == State.STORED:
+        archive.results(part.pk, part.fence).unlink()
+        why = f"Collected again, but {'; '.join(objections)}.{ASKED_AGAIN}"
+        put_off(part, renewal, at, next_pause(part), why, attempts=part.attempts + 1)
+    else:
+        keep_incomplete(part, proof, counted, renewal, at, objections)
+
+
+def list_missing(part: MessageBatch, proof: Proof) -> list[list[Any]]:
+    """Row and own id of the first rows that have no answer."""
     first = part.request_ids().start
-    pairs = Request.objects.of(part.pk).values_list("row", "pk").iterator(CHUNK)
-    return {row: pk - first for row, pk in pairs}
+    ids = [first + proof.rows[row] for row in proof.missing_rows(MOST_LISTED)]
+    found = Request.objects.filter(pk__in=ids).order_by("pk")
+    return [list(pair) for pair in found.values_list("row", "own_id")]
+
+
+def next_pause(part: MessageBatch) -> timedelta:
+    return min(FIRST_PAUSE * 2 ** min(part.attempts, 12), LONGEST_PAUSE)
 
 
 def keep_incomplete(
-    part: MessageBatch, proof: Proof, renewal: Renewal, at: datetime, objections: list[str]
+    part: MessageBatch,
+    proof: Proof,
+    counted: dict[str, Any],
+    renewal: Renewal,
+    at: datetime,
+    objections: list[str],
 ) -> None:
     """Index what came and say what did not; the next try is due after a growing pause."""
-    pause = min(FIRST_PAUSE * 2 ** min(part.attempts, 12), LONGEST_PAUSE)
-    if not part.mine().update(results_fence=part.fence):
+    if not part.mine().update(results_fence=part.fence, proof=counted):
         return
     part.refresh_from_db()
-    reason = f"Part {part.part} is incomplete: {'; '.join(objections)}. We ask again."
-    changes = {"attempts": part.attempts + 1, "reason": reason}
-    # What the answers that have not come cost is not known, so neither is the sum.
-    changes |= write_index(part, proof, renewal) | {"cost": None}
-    if part.state == State.SUBMITTED:
-        part.release_as(State.INCOMPLETE, at + pause, event=reason, at=at, **changes)
+    said = f"Part {part.part} is incomplete: {'; '.join(objections)}."
+    if is_over(part, at, CLOCK_MARGIN):
+        part.reason = said
+        give_up(part, renewal, API_IS_DONE)
         return
+    reason = said + ASKED_AGAIN
+    changes: dict[str, Any] = {"attempts": part.attempts + 1, "reason": reason}
+    # While anything speaks against them the answers may change, and their cost with them.
+    changes |= write_index(part, proof, renewal) | {"cost": None}
+    due_at = at + next_pause(part)
+    if part.state == State.SUBMITTED:
+        kept = part.release_as(State.INCOMPLETE, due_at, event=reason, at=at, **changes)
+    else:
+        with transaction.atomic():
+            if kept := part.release(due_at, **changes):
+                part.batch.recount()
+    if kept:
+        # All that they held is in the new file.
+        archive.remove_older(archive.results(part.pk, part.results_fence or 0))
+
+
+def go_on(part: MessageBatch, renewal: Renewal, at: datetime) -> None:
+    """A worker died between the proof and the end of the index."""
+    proof = scan(part)
+    if not proof.missing:
+        store(part, proof, renewal, at)
+        return
+    kept, size = len(proof.places), part.size
+    said = (
+        f"The results file of part {part.part} was damaged on our disk: {kept:,} of {size:,} "
+        "answers can be read. It is collected again."
+    )
     with transaction.atomic():
-        if part.release(at + pause, **changes):
-            part.batch.recount()
+        if part.release(at, proven_at=None, reason=said):
+            part.batch.record("damaged", said, at=at, part=part.part)
 
 
 def store(part: MessageBatch, proof: Proof, renewal: Renewal, at: datetime) -> None:
@@ -157,141 +318,41 @@ def store(part: MessageBatch, proof: Proof, renewal: Renewal, at: datetime) -> N
     indexed = Result.objects.of(part.pk).count()
     if indexed != part.size:
         raise ValueError(f"{part}: {indexed:,} of {part.size:,} proven answers are in the index")
-    stored = part.release_as(
-        State.STORED,
-        None,
-        event=(
-            f"All {part.size:,} answers of part {part.part} are here: sent {part.size:,}, "
-            f"answered {part.size:,}, missing 0."
-        ),
-        at=at,
-        stored_at=at,
-        reason="",
-        **totals,
+    event = (
+        f"All {part.size:,} answers of part {part.part} are here: sent {part.size:,}, "
+        f"answered {part.size:,}, missing 0."
     )
+    if disagreements := part.proof.get("disagreements"):
+        event += f" {count(ALIKE, 'download')} were alike, but {'; '.join(disagreements)}."
+    if part.state == State.STORED:
+        event = f"Part {part.part} was collected again. {event}"
+        stored = finish(part, event, at, totals)
+    else:
+        changes = {"stored_at": at, "reason": "", **totals}
+        stored = part.release_as(State.STORED, None, event=event, at=at, **changes)
     if stored:
         archive.remove_older(archive.results(part.pk, part.results_fence or 0))
 
 
-def scan(part: MessageBatch) -> Proof:
-    """Find the lines of a results file that counts already."""
-    proof = Proof(part, row_positions(part))
-    with open(archive.results(part.pk, part.results_fence or 0), "rb") as file:
-        for line in split_lines(file):
-            proof.take(line)
-    return proof
-
-
-def write_index(part: MessageBatch, proof: Proof, renewal: Renewal) -> dict[str, Any]:
-    """Write the Results of a part from its file, anew and in row order.
-
-    Gives the totals for the part's own columns: tokens, cost, and answers by type.
-    A part that was sent again and turned up after all is paid, but its rows have a newer attempt.
-    """
-    path = archive.results(part.pk, part.results_fence or 0)
-    Result.objects.delete_part(part.pk, renewal.check)
-    tokens = dict.fromkeys(TOKENS, 0)
-    paid: Decimal | None = FREE
-    newer = newer_run(part)
-    schema = output_schema(part.run.recipe) if part.run else None
-    with open(path, "rb") as file:
-        results = (make_result(request, proof, file, schema) for request in answered(part, proof))
-        while chunk := list(islice(results, CHUNK)):
-            insert(chunk, newer, renewal)
-            for name in TOKENS:
-                tokens[name] += sum(getattr(result, name) for result in chunk)
-            paid = add_costs([paid, *(result.cost for result in chunk)])
-    return {"tokens": tokens, "cost": paid, **count_index(part)}
-
-
-def count_index(part: MessageBatch) -> dict[str, Any]:
-    return {"answers": part.count_answers(), "concerns": part.count_concerns()}
-
-
-def answered(part: MessageBatch, proof: Proof) -> Iterator[Request]:
-    requests = Request.objects.in_order(part.pk)
-    return (request for request in requests if request.row in proof.places)
-
-
-def make_result(
-    request: Request, proof: Proof, file: BinaryIO, schema: Mapping[str, Any] | None = None
-) -> Result:
-    place = proof.places[request.row]
-    data = os.pread(file.fileno(), place.length, place.offset)
-    line = read_result_line(data)
-    usage = line.usage
-    return Result(
-        request_id=request.pk,
-        batch_id=request.batch_id,
-        row=request.row,
-        type=line.type[:40],
-        stop_reason=line.stop_reason[:60],
-        error_type=line.error_type[:60],
-        concern=find_concern(line, data, schema),
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        cache_read_tokens=usage.cache_read_input_tokens,
-        cache_write_5m_tokens=usage.ephemeral_5m_input_tokens,
-        cache_write_1h_tokens=usage.ephemeral_1h_input_tokens,
-        cost=bill(line),
-        preview=line.preview or line.error_message[:200],
-        offset=place.offset,
-        length=place.length,
-    )
-
-
-def bill(line: ResultLine) -> Decimal | None:
-    """What one answer costs, by the model that gave it; None where that is not known."""
-    if line.type in NOT_BILLED or (line.stop_reason == "refusal" and line.empty):
-        return FREE
-    return cost(line.model, line.usage) if line.type == Result.Type.SUCCEEDED else None
-
-
-def newer_run(part: MessageBatch) -> int | None:
-    """The Run that sent the rows of the part once more, where one did."""
-    sent = MessageBatch.objects.visible().exclude(state__in=MessageBatch.NOT_SENT)
-    return sent.filter(replaces=part).values_list("run_id", flat=True).first()
-
-
-def insert(results: list[Result], newer: int | None, renewal: Renewal) -> None:
-    """Insert a chunk in one transaction with the proof that the part is still ours."""
-    for result in results:
-        result.retried_in_id = newer
+def finish(part: MessageBatch, event: str, at: datetime, totals: dict[str, Any]) -> bool:
+    """A part that was stored before is so again."""
     with transaction.atomic():
-        renewal.check()
-        Result.objects.bulk_create(results)
+        if not part.release(None, reason="", **totals):
+            return False
+        part.batch.record(State.STORED, event, at=at, part=part.part)
+        part.batch.recount()
+    return True
 
 
-def give_up(part: MessageBatch, renewal: Renewal) -> None:
-    """The API has nothing more: rows without an answer become `missing`, for good."""
+def give_up(part: MessageBatch, renewal: Renewal, end: End) -> None:
+    """Nothing more will come: rows without an answer become `missing`, for good."""
     # Anew from the file that counts: an index that a crash left unfinished may lack what is there.
-    totals: dict[str, Any] = {}
-    if part.results_fence is None:
-        Result.objects.delete_part(part.pk, renewal.check)
-    else:
-        totals = write_index(part, scan(part), renewal)
-    have = set(Result.objects.of(part.pk).values_list("pk", flat=True).iterator(CHUNK))
-    missing = (
-        Result(
-            request_id=request.pk,
-            batch_id=request.batch_id,
-            row=request.row,
-            type=Result.Type.MISSING,
-        )
-        for request in Request.objects.in_order(part.pk)
-        if request.pk not in have
-    )
-    newer = newer_run(part)
-    while chunk := list(islice(missing, CHUNK)):
-        insert(chunk, newer, renewal)
-    lost = part.size - len(have)
-    if lost:
-        totals["cost"] = None
-    totals |= count_index(part)
-    part.release_as(
-        State.LOST,
-        None,
-        event=f"{lost:,} answers of part {part.part} are lost: the API no longer has them.",
-        reason=part.reason or "The API no longer has the results.",
-        **totals,
-    )
+    proof = scan(part)
+    totals = write_index(part, proof, renewal, lost=True)
+    lost = proof.missing
+    event = f"{count(lost, 'answer')} of part {part.part} {'is' if lost == 1 else 'are'} lost: "
+    event += f"{end.event}."
+    if not lost:
+        event = f"Part {part.part} is closed: every row has its answer. {end.reason}"
+    reason = f"{part.reason.removesuffix(ASKED_AGAIN)} {end.reason}".strip()
+    part.release_as(State.LOST, None, event=event, reason=reason, **totals)

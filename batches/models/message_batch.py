@@ -103,6 +103,8 @@ class MessageBatch(Lease):
     adopt_asked_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
     )
+    # A person does not wait for what is missing; a worker then makes it `missing`.
+    stop_waiting_at = models.DateTimeField(null=True, blank=True)
     # What was counted in the results file that counts: see proof.Proof.
     proof = models.JSONField(default=dict)
     # At the API it was deleted by us then.

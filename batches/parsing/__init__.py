@@ -30,6 +30,7 @@ from batches.parsing.dialect import check_delimiter, detect_delimiter, told_deli
 from batches.parsing.recognising import is_requests, refuse_foreign
 from batches.parsing.undecodable import refuse_undecodable
 from batches.problems import FileRefused, Problem
+from batches.room import patient
 from leases.renewing import Renewal, work_on
 
 SHOWN = 100  # problems that are kept on the Upload; all of them lie in the archive
@@ -100,7 +101,7 @@ def step(at: datetime, only: Batch | None = None) -> bool:
     uploads = Upload.objects.filter(state=Upload.State.QUEUED)
     if only is not None:
         uploads = uploads.filter(pk__in=[only.upload_id])
-    return work_on(uploads, at, parse)
+    return work_on(uploads, at, patient(parse))
 
 
 def parse(upload: Upload, renewal: Renewal) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from batches import collecting
+from batches import indexing
 from batches.concerns import output_schema
 from batches.models import Batch, MessageBatch, Result, Run
 from tests.batches import build
@@ -42,16 +42,16 @@ def add_part(batch: Batch, rows: Sequence[int], run: Run | None = None, **fields
 def collect(part: MessageBatch, answers: Answers, state: str = "stored") -> None:
     """Store answers and count them, with their concerns."""
     build.answer_part(part, answers, state)
-    schema, proof = output_schema(part.batch.recipe), collecting.scan(part)
+    schema, proof = output_schema(part.batch.recipe), indexing.scan(part)
     Result.objects.delete_part(part.pk)
     path = build.archive.results(part.pk, part.results_fence or 0)
     with open(path, "rb") as file:
         found = [
-            collecting.make_result(request, proof, file, schema)
-            for request in collecting.answered(part, proof)
+            indexing.make_result(request, proof, file, schema)
+            for request in indexing.answered(part, proof)
         ]
     Result.objects.bulk_create(found)
-    MessageBatch.objects.filter(pk=part.pk).update(**collecting.count_index(part))
+    MessageBatch.objects.filter(pk=part.pk).update(**indexing.count_index(part))
     part.refresh_from_db()
     part.batch.recount()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from batches import archive, collecting
+from batches import archive, indexing
 from batches.building import request_line
 from batches.models import Batch, MessageBatch, Request, Result, Run, Upload
 from workspaces.models import Workspace
@@ -133,10 +133,10 @@ def answer_part(
 def index_results(part: MessageBatch) -> None:
     """Write the index of a results file as collecting does, without its lease."""
     Result.objects.delete_part(part.pk)
-    proof = collecting.scan(part)
+    proof = indexing.scan(part)
     with open(archive.results(part.pk, part.results_fence or 0), "rb") as file:
         found = [
-            collecting.make_result(request, proof, file)
-            for request in collecting.answered(part, proof)
+            indexing.make_result(request, proof, file)
+            for request in indexing.answered(part, proof)
         ]
     Result.objects.bulk_create(found, batch_size=2_000)

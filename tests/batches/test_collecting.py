@@ -2,17 +2,19 @@ from datetime import timedelta
 
 import pytest
 
-from batches import archive, collecting, polling, submitting
+from batches import archive, collecting, indexing, polling, submitting
 from batches.models import Batch, MessageBatch, Request, Result
-from claude_api import read_result_line
+from batches.models.batch import TOKENS
 from leases.models import LEASE
 from leases.renewing import LeaseLost, Renewal
+from tests.batches.ended import DAY, body, check_index, collect, make_ended, unbounded
 from tests.batches.stage import (
     HOUR,
     MINUTE,
     make_batch,
     make_part,
     now,
+    remote,
     result_line,
     result_lines,
     rows_of,
@@ -20,9 +22,8 @@ from tests.batches.stage import (
 from tests.scripted_api import BATCHES, Drop, Reply, ScriptedApi, refusal
 from workspaces.models import Event
 
+PART = f"{BATCHES}/msgbatch_1"
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
-DAY = timedelta(days=1)
-RESULTS = f"{BATCHES}/msgbatch_1/results"
 
 
 @pytest.fixture
@@ -35,42 +36,6 @@ def part(batch):
     return make_ended(batch)
 
 
-def make_ended(batch, size=5, **fields):
-    mirrored = {"processing_status": "ended", "succeeded": size, "created_at": now()}
-    return make_part(
-        batch, size, "submitted", **{"message_batch_id": "msgbatch_1", **mirrored, **fields}
-    )
-
-
-def collect(part, *answers, api, at=None):
-    """Let the results be answered so; the part afterwards."""
-    api.plan("GET", RESULTS, *answers)
-    assert collecting.step(at or now())
-    part.refresh_from_db()
-    return part
-
-
-def body(lines):
-    return Reply(b"".join(lines))
-
-
-def unbounded(lines):
-    """A body whose end nobody can tell from a break."""
-    return Reply(b"".join(lines), bounded=False)
-
-
-def check_index(part):
-    """Each Result names its row's line in the file that counts; they are in row order."""
-    results = list(Result.objects.of(part.pk).exclude(type="missing").order_by("pk"))
-    path = archive.results(part.pk, part.results_fence)
-    for result in results:
-        line = read_result_line(archive.read_slice(path, result.offset, result.length))
-        assert line.custom_id == part.custom_id(result.row)
-        assert Request.objects.get(pk=result.pk).row == result.row
-    assert sorted(result.row for result in results) == [result.row for result in results]
-    return [result.row for result in results]
-
-
 def test_it_works(at_sandbox, batch):
     at_sandbox.change(batch_seconds=0)
     part = make_part(batch, 30)
@@ -80,7 +45,7 @@ def test_it_works(at_sandbox, batch):
     part.refresh_from_db()
     assert (part.state, part.lease_until, part.due_at) == ("stored", None, None)
     assert check_index(part) == rows_of(part)
-    sums = dict.fromkeys(collecting.TOKENS, 0)
+    sums = dict.fromkeys(TOKENS, 0)
     for result in Result.objects.all():
         assert (result.type, result.stop_reason) == ("succeeded", "max_tokens")
         assert result.preview
@@ -201,7 +166,7 @@ OBJECTIONS = {
     "not ours": lambda part: [result_line("theirs-1")],
     "unreadable": lambda part: [b"<html>\n"],
 }
-WORDS = ["1 rows have two different answers", "1 lines are not ours", "line 6 cannot be read"]
+WORDS = ["1 row has two different answers", "1 line is not ours", "line 6 cannot be read"]
 
 
 @pytest.mark.parametrize(
@@ -215,11 +180,38 @@ def test_file_with_an_objection_is_not_stored(api, part, extra, words):
     assert set(Result.objects.values_list("preview", flat=True)) == {"yes"}
 
 
+DISAGREE = "5 succeeded where the API counts 4; 0 errored where the API counts 1"
+
+
 def test_counts_that_disagree_are_not_stored(api, part):
     MessageBatch.objects.update(succeeded=4, errored=1)
+    api.plan("GET", PART, Reply(remote("msgbatch_1", status="ended", succeeded=4, errored=1)))
     collect(part, body(result_lines(part)), api=api)
     assert part.state == "incomplete"
-    assert "5 succeeded where the API counts 4; 0 errored where the API counts 1" in part.reason
+    assert DISAGREE in part.reason
+    assert part.proof["disagreements"] == DISAGREE.split("; ")
+
+
+def test_counts_that_were_old_are_read_again(api, part):
+    MessageBatch.objects.update(succeeded=4, errored=1)
+    api.plan("GET", PART, Reply(remote("msgbatch_1", status="ended", succeeded=5)))
+    collect(part, body(result_lines(part)), api=api)
+    assert (part.state, part.succeeded, part.errored) == ("stored", 5, 0)
+
+
+def test_three_downloads_alike_are_believed_against_the_counts(api, part):
+    MessageBatch.objects.update(succeeded=4, errored=1)
+    api.plan("GET", PART, refusal(500, "api_error", "Internal server error"))
+    lines, at = result_lines(part), now()
+    # In another order they are the same answers; a short one in between begins the count anew.
+    for answer in (lines, lines[::-1], lines[1:], lines, lines[::-1]):
+        collect(part, body(answer), api=api, at=at)
+        assert part.state == "incomplete"
+        at = part.due_at
+    collect(part, body(lines), api=api, at=at)
+    assert (part.state, part.proof["downloads"], part.proof["alike"]) == ("stored", 6, 3)
+    said = Event.objects.get(verb="stored").sentence
+    assert said.endswith(f"3 downloads were alike, but {DISAGREE}.")
 
 
 FAILURES = {
@@ -260,12 +252,14 @@ def test_redirect_is_not_followed(api, part):
     assert part.state == "submitted"
 
 
+GONE = refusal(404, "not_found_error", "The results are no longer available.")
+
+
 def test_after_29_days_what_did_not_come_is_missing(api, part):
     collect(part, unbounded(result_lines(part)[:3]), api=api)
     part.due_at = now() + 29 * DAY
     part.save()
-    assert collecting.step(part.due_at + MINUTE)
-    part.refresh_from_db()
+    collect(part, GONE, api=api, at=part.due_at + MINUTE)
     assert (part.state, part.due_at) == ("lost", None)
     assert check_index(part) == [4, 5, 6]
     assert list(Result.objects.filter(type="missing").values_list("row", flat=True)) == [2, 3]
@@ -274,14 +268,50 @@ def test_after_29_days_what_did_not_come_is_missing(api, part):
     assert part.tokens["output_tokens"] == 9
     said = "2 answers of part 1 are lost: the API no longer has them."
     assert Event.objects.get(verb="lost").sentence == said
-    assert len(api.requests) == 1
+    said = "2 of 5 answers are missing. The API no longer has the results."
+    assert part.reason == f"Part 1 is incomplete: {said}"
 
 
 def test_given_up_before_anything_came(api, part):
     MessageBatch.objects.update(created_at=now() - 29 * DAY)
-    assert collecting.step(now())
+    collect(part, GONE, api=api)
     assert Result.objects.filter(type="missing").count() == 5
-    assert (Batch.objects.get().missing, api.connections) == (5, 0)
+    assert Batch.objects.get().missing == 5
+
+
+def test_a_clock_that_is_wrong_gives_nothing_up(api, part):
+    """What the API still has is taken, however late it is by our clock."""
+    MessageBatch.objects.update(created_at=now() - 29 * DAY - HOUR)
+    collect(part, unbounded(result_lines(part)[:3]), api=api)
+    assert part.state == "incomplete"
+    collect(part, body(result_lines(part)), api=api, at=now() + 40 * DAY)
+    assert part.state == "stored"
+
+
+HINDRANCES = {
+    "short": lambda lines: unbounded(lines[:3]),
+    "broken": lambda lines: refusal(500, "api_error", "Internal server error"),
+}
+
+
+@pytest.mark.parametrize("answer", HINDRANCES.values(), ids=HINDRANCES)
+def test_a_day_after_the_29_it_is_given_up_whatever_the_api_says(api, part, answer):
+    MessageBatch.objects.update(created_at=now() - 30 * DAY)
+    collect(part, answer(result_lines(part)), api=api)
+    assert (part.state, part.due_at) == ("lost", None)
+    counted = Batch.objects.get()
+    assert counted.missing + counted.succeeded == 5
+    assert part.reason.endswith("The API no longer has the results.")
+
+
+def test_without_a_key_it_is_given_up_a_day_after_the_29(part):
+    MessageBatch.objects.update(created_at=now() - 29 * DAY - HOUR)
+    assert collecting.step(now())
+    part.refresh_from_db()
+    assert part.state == "submitted"
+    assert collecting.step(part.due_at + DAY)
+    part.refresh_from_db()
+    assert (part.state, Batch.objects.get().missing) == ("lost", 5)
 
 
 def leave_unfinished(part, fence=3, proven=True):
@@ -306,22 +336,36 @@ def test_crash_after_the_file_was_proven_is_only_indexed(api, part):
     assert api.connections == 0
 
 
-def test_damaged_file_is_not_said_to_be_whole(api, part):
+def test_a_file_damaged_after_its_proof_is_collected_again(api, part):
     leave_unfinished(part)
     with archive.writing(archive.results(part.pk, 3)) as file:
         file.write(b"".join(result_lines(part)[:4]))
-    with pytest.raises(ValueError, match="4 of 5 proven answers are in the index"):
-        collecting.step(now())
+    assert collecting.step(now())
     part.refresh_from_db()
-    assert part.state == "submitted"
+    assert (part.state, part.proven_at) == ("submitted", None)
+    said = "was damaged on our disk: 4 of 5 answers can be read. It is collected again."
+    assert said in Event.objects.get(verb="damaged").sentence
+    collect(part, body(result_lines(part)), api=api)
+    assert (part.state, part.reason) == ("stored", "")
+    assert check_index(part) == rows_of(part)
+
+
+def test_a_file_that_is_gone_after_its_proof_is_collected_again(api, part):
+    leave_unfinished(part)
+    archive.results(part.pk, 3).unlink()
+    assert collecting.step(now())
+    collect(part, body(result_lines(part)), api=api)
+    assert part.state == "stored"
 
 
 def test_crash_while_a_part_is_given_up_loses_nothing_that_came(api, part):
     leave_unfinished(part, proven=False)
     MessageBatch.objects.update(created_at=now() - 29 * DAY)
-    assert collecting.step(now())
-    assert check_index(MessageBatch.objects.get()) == rows_of(part)
+    collect(part, GONE, api=api)
+    assert check_index(part) == rows_of(part)
     assert not Result.objects.filter(type="missing").exists()
+    said = "Part 1 is closed: every row has its answer. The API no longer has the results."
+    assert Event.objects.get(verb="lost").sentence == said
 
 
 def test_worker_that_lost_its_lease_names_no_file(api, part):
@@ -341,7 +385,7 @@ def test_worker_that_lost_its_lease_deletes_no_index(api, part):
     stale = MessageBatch.objects.get()
     assert collecting.step(now())
     with pytest.raises(LeaseLost):
-        collecting.write_index(stale, collecting.scan(stale), Renewal(stale))
+        indexing.write_index(stale, indexing.scan(stale), Renewal(stale))
     assert check_index(MessageBatch.objects.get()) == rows_of(part)
 
 

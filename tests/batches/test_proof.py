@@ -55,7 +55,7 @@ def test_same_line_twice_counts_once():
 
 def test_two_answers_of_one_row_are_an_objection_and_the_first_is_kept():
     proof = prove(*lines_of(2, 3, 4, 5, 6), *lines_of(3, text="no"))
-    assert proof.objections() == ["1 rows have two different answers"]
+    assert proof.objections() == ["1 row has two different answers"]
     assert proof.places[3].offset == len(result_line("2_abcdefgh"))
 
 
@@ -75,7 +75,7 @@ def test_two_answers_of_one_row_are_an_objection_and_the_first_is_kept():
 )
 def test_line_that_is_not_ours(custom_id):
     proof = prove(*lines_of(2, 3, 4, 5, 6), result_line(custom_id))
-    assert proof.objections() == ["1 lines are not ours"]
+    assert proof.objections() == ["1 line is not ours"]
     assert proof.taken[-1] is False
 
 

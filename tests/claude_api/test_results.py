@@ -11,6 +11,7 @@ from claude_api import (
     UnreadableLine,
     Usage,
     read_answer,
+    read_essentials,
     read_result_line,
     read_usage,
 )
@@ -241,7 +242,7 @@ def test_a_message_of_a_strange_shape_still_has_its_row(odd):
         b'{"custom_id":"1_a","result":{"type":"expired"}} x',
     ],
 )
-@pytest.mark.parametrize("read", [read_result_line, read_answer])
+@pytest.mark.parametrize("read", [read_result_line, read_answer, read_essentials])
 def test_a_line_without_id_or_type_is_unreadable(read, line):
     with pytest.raises(UnreadableLine, match=r"^The line "):
         read(line)
@@ -252,3 +253,23 @@ def test_a_line_of_20_mb_is_read():
     assert read_result_line(line).preview == "x" * 200
     odd = line.replace(b'"xxx', rb'"\ud800x', 1)
     assert read_result_line(odd).preview == "\ufffd" + "x" * 199
+    assert read_essentials(odd) == ("1_a", "succeeded")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        succeeded(text("yes")),
+        b'{"custom_id":"1_a","result":{"type":"succeeded","message":"\xff"}}',
+        rb'{"custom_id":"1_a","result":{"type":"succeeded","message":{"id":"\u0000\ud800"}}}',
+        b'{"custom_id":"1_a","result":{"type":"succeeded","x":' + b"9" * 5_000 + b"}}",
+        b'{"custom_id":"1_a","result":{"type":"succeeded","x":'
+        + b"[" * 20_000
+        + b"]" * 20_000
+        + b"}}",
+    ],
+    ids=["plain", "not UTF-8", "NUL and half a pair", "5,000 digits", "deep"],
+)
+def test_id_and_type_are_the_same_by_themselves(line):
+    whole = read_result_line(line)
+    assert read_essentials(line) == (whole.custom_id, whole.type) == ("1_a", "succeeded")
