@@ -6,7 +6,6 @@ there was one. Several workers run side by side; the leases keep them apart.
 
 import logging
 import os
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,7 +28,9 @@ from batches import (
     submitting,
 )
 from batches.models import Batch, Estimate, MessageBatch, Run, Upload, Worker
+from batches.versions import find_difference
 from leases.clock import database_now
+from leases.models import machine_name
 from leases.renewing import LeaseLost
 from workspaces.models import ApiKey, KeyCheck
 
@@ -48,6 +49,7 @@ STAGES: tuple[Stage, ...] = (
     deleting.step,
 )
 SEEN_EVERY = 10.0
+TABLES_EVERY = 1.0
 logger = logging.getLogger(__name__)
 
 
@@ -87,15 +89,34 @@ def work(stop: threading.Event, *, interval: float, once: bool = False) -> int:
         failures += 1
         logger.exception("a step failed; its row is tried again later")
 
+    if not wait_for_tables(stop, once=once):
+        return 1
     with on_duty():
         while not stop.is_set():
             close_old_connections()
+            if not wait_for_tables(stop, once=once):
+                return failures + 1
             if turn(stop=stop, surprised=surprised):
                 continue
             if once:
                 break
             stop.wait(interval)
     return failures
+
+
+def wait_for_tables(stop: threading.Event, *, once: bool) -> bool:
+    """Touch no row while the tables are of another version than this program.
+
+    False where they still are when it should end; with `once` nobody waits.
+    """
+    said = ""
+    while why := find_difference():
+        if why != said:
+            said = why
+            logger.warning("%s Until then this worker touches nothing.", why)
+        if once or stop.wait(TABLES_EVERY):
+            return False
+    return True
 
 
 @contextmanager
@@ -106,7 +127,7 @@ def on_duty() -> Iterator[None]:
     """
     for leased in (ApiKey, KeyCheck, Upload, Run, MessageBatch, Estimate):
         leased.objects.free_abandoned(database_now())
-    name: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid()}
+    name: dict[str, Any] = {"host": machine_name(), "pid": os.getpid()}
     finished = threading.Event()
     thread = threading.Thread(target=_keep_seen, args=(name, finished), name="seen")
     thread.start()

@@ -150,11 +150,19 @@ def prepare_database() -> str:
 
     with step("migrations"):
         django.setup()
+        refuse_second_host()
         call_command("migrate", verbosity=0)
     sign_in = prepare_demonstration()
     # The programs are forked from here and must not share a connection.
     connections.close_all()
     return sign_in
+
+
+def refuse_second_host() -> None:
+    from django.core.checks import Tags, run_checks
+
+    for error in run_checks(tags=[Tags.database], databases=["default"]):
+        raise Refusal(f"{error.msg} {error.hint or ''}".rstrip())
 
 
 def prepare_demonstration() -> str:

@@ -2,7 +2,9 @@ import signal
 import threading
 from typing import Any
 
+from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DEFAULT_DB_ALIAS
 
 from batches.words import count
 from batches.worker import work
@@ -31,6 +33,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, once: bool, interval: float, **options: Any) -> None:
+        self.check(tags=[Tags.database], databases=[DEFAULT_DB_ALIAS])
         stop = threading.Event()
 
         def finish(number: int, frame: object) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.core.checks import Tags, run_checks
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
+from django.db import DEFAULT_DB_ALIAS, DatabaseError
 
 from batches import parsing, refreshing, starting
 from batches.asking import Question
@@ -23,6 +24,7 @@ from batches.planning import MOST_REQUESTS, Selection
 from batches.problems import Problem
 from batches.recipe import Recipe, check
 from batches.summary import summarise, why_errored
+from batches.versions import find_difference
 from leases.clock import database_now
 from leases.models import CRASH_LIMIT
 from workspaces.arguments import count, text_or_file
@@ -105,6 +107,7 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         self.options = options
         check_output(options["output"])
+        self.check_database()
         try:
             self.run()
         except (OSError, DatabaseError) as error:
@@ -114,6 +117,14 @@ class Command(BaseCommand):
                 "mended, go on with --resume ID, or begin again where no id was said.",
                 returncode=PERSON_DECIDES,
             ) from error
+
+    def check_database(self) -> None:
+        """It works itself, so it needs what a worker needs."""
+        for found in run_checks(tags=[Tags.database], databases=[DEFAULT_DB_ALIAS]):
+            if found.is_serious():
+                raise CommandError(f"{found.msg} Nothing was sent.", returncode=REFUSED)
+        if why := find_difference():
+            raise CommandError(f"{why} Nothing was sent.", returncode=REFUSED)
 
     def run(self) -> None:
         options = self.options

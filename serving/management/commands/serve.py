@@ -4,7 +4,9 @@ from typing import Any
 
 from daphne.endpoints import build_endpoint_description_strings
 from daphne.management.commands.runserver import get_default_application
+from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandParser
+from django.db import DEFAULT_DB_ALIAS
 from twisted.internet.endpoints import quoteStringArgument
 
 from serving.fitting import fitting_server
@@ -37,6 +39,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, **options: Any) -> None:
+        self.check(tags=[Tags.database], databases=[DEFAULT_DB_ALIAS])
         server = fitting_server()(
             application=get_default_application(),
             endpoints=find_endpoints(**options),
