@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, NamedTuple
 
 from django.db.models import Exists, OuterRef, Q
 
-from batches.asking import set_aside
-from batches.models import Batch, MessageBatch, Upload
+from batches.asking import parts_to_decide, set_aside
+from batches.models import Batch, MessageBatch, Run, Upload
 from batches.words import count
 from leases.models import CRASH_LIMIT
 from workspaces.models import Workspace
@@ -19,12 +20,13 @@ DRAFTS_LOOKED_AT = 20
 
 
 class Need(NamedTuple):
-    """`batch` is None where it concerns the whole workspace."""
+    """`batch` is None where it concerns the whole workspace; `part` is the one to decide about."""
 
     icon: str
     sentence: str
     action: str
     batch: Batch | None = None
+    part: int = 0
 
 
 def needs(workspace: Workspace, at: datetime) -> list[Need]:
@@ -43,26 +45,34 @@ def about_the_key(workspace: Workspace) -> Iterator[Need]:
     refused = key.refused if key else ""
     if (key is None or refused) and waiting.exists():
         said = refused.rstrip(".") if refused else "There is no API key"
-        yield Need("warning", f"{said}. Nothing is lost; work goes on when a key works.", "API key")
+        then = "work goes on when a key works"
+        if key and key.spend_limited:
+            then = "nothing more is sent until the limit is raised"
+        yield Need("warning", f"{said}. Nothing is lost; {then}.", "API key")
 
 
 def undecided(workspace: Workspace) -> Iterator[Need]:
     """What a person has to look into; a key that is refused is said once, above."""
-    stuck = Q(state=MessageBatch.State.UNKNOWN, settled_at__isnull=False) | Q(
-        state__in=MessageBatch.OPEN, crashes__gte=CRASH_LIMIT
-    )
-    parts = MessageBatch.objects.filter(stuck, batch=OuterRef("pk"))
     found = Batch.objects.filter(workspace=workspace, deleting_at=None, state="needs_you")
-    for batch in found.filter(Exists(parts)).order_by("-pk")[:MOST]:
-        unknown = batch.message_batches.filter(state=MessageBatch.State.UNKNOWN).exclude(
-            settled_at=None
-        )
-        numbers = list(unknown.order_by("part").values_list("part", flat=True)[:2])
-        if numbers:
-            said = f"part {numbers[0]:,}: we do not know whether it was created."
-            yield Need("question", said, "Decide", batch)
-        elif aside := next(set_aside(batch), None):
-            yield Need("question", aside.sentence, "Open", batch)
+    parts = MessageBatch.objects.filter(batch=OuterRef("pk"))
+    unknown = Q(state=MessageBatch.State.UNKNOWN, settled_at__isnull=False)
+    dropped = Q(state=MessageBatch.State.DROPPED, unknown_at__isnull=False)
+    stuck = Q(crashes__gte=CRASH_LIMIT)
+    runs = Run.objects.set_aside().filter(batch=OuterRef("pk"), state=Run.State.QUEUED)
+    asks = Exists(parts.filter(unknown | dropped | stuck)) | Exists(runs)
+    needing = (need_of(batch) for batch in found.filter(asks).order_by("-pk")[: 4 * MOST])
+    yield from islice((need for need in needing if need), MOST)
+
+
+def need_of(batch: Batch) -> Need | None:
+    part = next(iter(parts_to_decide(batch)), None)
+    if part is not None:
+        said = f"part {part.part:,}: we do not know whether it was created."
+        if part.turned_up:
+            said = f"part {part.part:,}: a batch of it turned up after all."
+        return Need("question", said, "Decide", batch, part.pk)
+    stopped = next(set_aside(batch), None)
+    return Need("question", stopped.sentence, "Open", batch) if stopped else None
 
 
 def vanishing(workspace: Workspace, at: datetime) -> Iterator[Need]:
@@ -83,7 +93,7 @@ def vanishing(workspace: Workspace, at: datetime) -> Iterator[Need]:
 
 def broken_drafts(workspace: Workspace) -> Iterator[Need]:
     drafts = Batch.objects.filter(workspace=workspace, deleting_at=None, state="draft")
-    newest = drafts.select_related("upload").order_by("-pk")[:DRAFTS_LOOKED_AT]
+    newest = drafts.select_related("upload", "estimate").order_by("-pk")[:DRAFTS_LOOKED_AT]
     found = [need for draft in newest if (need := of_the_file(draft))]
     yield from found[:MOST]
 
@@ -92,8 +102,13 @@ def of_the_file(draft: Batch) -> Need | None:
     upload = draft.upload
     if upload is None:
         return None
+    if hasattr(draft, "estimate") and draft.estimate.is_set_aside:
+        return Need("draft", "draft: checking its rows stopped several workers.", "Open", draft)
     if upload.state == Upload.State.REFUSED:
         return Need("draft", "draft: the file cannot be read.", "Open", draft)
+    if upload.state == Upload.State.QUEUED and upload.is_set_aside:
+        said = f"draft: reading the file stopped {count(upload.crashes, 'worker')}."
+        return Need("draft", said, "Open", draft)
     if upload.problem_count and not draft.leave_out:
         said = f"draft: {count(upload.problem_count, 'problem')} in the file."
         return Need("draft", said, "Open", draft)

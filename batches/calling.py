@@ -12,7 +12,8 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from batches.models import Batch
+from batches.models import Batch, MessageBatch
+from batches.words import count
 from claude_api import (
     ApiError,
     BillingRefused,
@@ -26,6 +27,8 @@ from claude_api.retries import delay
 from workspaces.models import ApiKey, KeyCheck, Workspace
 
 LOOK_AGAIN_AT_REFUSED = timedelta(minutes=5)
+NO_KEY_PAUSE = timedelta(seconds=30)
+OTHER_KEY_PAUSE = timedelta(minutes=5)
 SHORTEST_PAUSE = timedelta(seconds=1)
 ANOTHER_ACCOUNT = "It was sent with a key of another Anthropic workspace than the key saved now."
 UNCONCERNED = (Batch.State.DRAFT, Batch.State.ENDED, Batch.State.REFUSED)
@@ -39,14 +42,26 @@ def client_for(key: ApiKey | KeyCheck) -> Client:
 def live_key(workspace: Workspace, api: str = "") -> ApiKey | None:
     """The workspace's key, as long as it is for the API that the caller's rows live at."""
     key = workspace.live_key()
-    return key if key and api in ("", key.api) and not why_unusable(key) else None
+    return key if key and api in ("", key.api) and not key.why_unusable() else None
 
 
-def why_unusable(key: ApiKey | KeyCheck) -> str:
-    """What keeps a saved key from being used with any API; empty where nothing does."""
-    if not key.url:
-        return "SANDBOX_URL is not set: the workspace's key is for the sandbox. Start it to go on."
-    return key.why_unreadable()
+def key_for(part: MessageBatch, at: datetime) -> ApiKey | None:
+    """The key to ask about a part at the API with; None where it waits for one from here on.
+
+    Why it waits is the part's reason, unless that says what a person may have to decide.
+    """
+    key = live_key(part.workspace, part.api)
+    if key is None:
+        pause, why = NO_KEY_PAUSE, why_no_key(part.workspace, part.api)
+    elif key.paused_until and key.paused(at):
+        pause, why = key.paused_until - at, key.refused or part.reason
+    elif not key.lists(part.account):
+        pause, why = OTHER_KEY_PAUSE, ANOTHER_ACCOUNT
+    else:
+        return key
+    asking = part.state in (MessageBatch.State.UNKNOWN, MessageBatch.State.DROPPED)
+    part.release(at + pause, **({} if asking else {"reason": why}))
+    return None
 
 
 def why_no_key(workspace: Workspace, api: str = "") -> str:
@@ -54,7 +69,7 @@ def why_no_key(workspace: Workspace, api: str = "") -> str:
     key = workspace.live_key()
     if key is None:
         return f"The workspace {workspace.name} has no API key. Save one to go on."
-    if why := why_unusable(key):
+    if why := key.why_unusable():
         return why
     return (
         f"The workspace's key is for the {key.get_api_display()}, and the batch was sent to the "
@@ -66,7 +81,7 @@ def remember_account(key: ApiKey, client: Client, at: datetime) -> None:
     """Keep what an accepted call tells of the key: that it works, and whose it is."""
     account = client.last.workspace_id or key.anthropic_workspace
     changes = {"accepted_at": at, "anthropic_workspace": account}
-    if not key.spend_limited:
+    if not (key.spend_limited or key.is_set_aside):
         # What waited for the key before hears of the one in its place by its first call.
         _judge(key, "", "", is_news=key.accepted_at in (None, key.created_at))
     ApiKey.objects.filter(pk=key.pk).update(**changes)
@@ -88,6 +103,12 @@ def remember_refusal(key: ApiKey, error: ClaudeError, at: datetime, attempt: int
     elif isinstance(error, ApiError) and error.retry_after is not None:
         _pause(key, at + pause)
     return pause
+
+
+def set_aside(key: ApiKey) -> None:
+    """Say on a key that crashed workers why nothing is asked with it; what waits needs a person."""
+    said = f"Asking with the {key} stopped {count(key.crashes, 'worker')}: it is set aside."
+    _judge(key, ApiKey.SET_ASIDE, said)
 
 
 def forgive(key: ApiKey) -> None:

@@ -5,25 +5,25 @@ under way or unknown is cancelled as soon as its id is known; one that partly ra
 paid answers.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
 from django.db import transaction
 from django.db.models import F, Q
 
-from batches.calling import client_for, live_key, remember_refusal, why_no_key
+from batches.calling import REFUSALS, client_for, key_for, remember_refusal
 from batches.models import Batch, MessageBatch, Run
-from batches.polling import save_mirror
+from batches.polling import count_not_found, save_mirror
 from batches.words import count
-from claude_api import ClaudeError
+from claude_api import ApiError, ClaudeError, Client, NotFound, OutcomeUnknown, RateLimited
+from claude_api import MessageBatch as RemoteBatch
 from leases.renewing import Renewal, work_on
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 State = MessageBatch.State
-PAUSE = timedelta(seconds=30)
 NOT_BUILT = "Canceled before it was built."
 NOT_SENT = "Canceled before it was sent."
 
@@ -47,10 +47,14 @@ def request_cancel(batch: Batch, at: datetime, actor: "User | None" = None) -> i
         parts_open = parts.exclude(processing_status="ended").update(
             cancel_requested_at=at, due_at=at
         )
-        dropped = batch.message_batches.filter(
-            state=State.QUEUED, cancel_requested_at__isnull=False
+        wanted = batch.message_batches.filter(cancel_requested_at__isnull=False)
+        wanted.filter(state=State.QUEUED).update(
+            state=State.DROPPED, due_at=None, crashes=0, reason=NOT_SENT
         )
-        dropped.update(state=State.DROPPED, due_at=None, reason=NOT_SENT)
+        # It was not canceling that crashed the workers.
+        wanted.filter(state=State.SUBMITTED, cancel_initiated_at=None).set_aside().exclude(
+            processing_status="ended"
+        ).update(crashes=0, due_at=at)
         if parts_open:
             batch.record(
                 "cancel", f"Canceled: {count(parts_open, 'part')} that had not ended.", actor=actor
@@ -90,20 +94,33 @@ def drop(part: MessageBatch) -> None:
 
 
 def cancel(part: MessageBatch, at: datetime) -> None:
-    """POST the cancel; whatever its outcome, polling tells what became of it."""
-    key = live_key(part.workspace, part.api)
+    """POST the cancel; whatever its outcome, what the API says afterwards counts."""
+    key = key_for(part, at)
     if key is None:
-        part.release(at + PAUSE, reason=why_no_key(part.workspace, part.api))
-        return
-    if key.paused(at):
-        part.release(key.paused_until)
         return
     with client_for(key) as client:
         try:
-            remote = client.cancel_batch(part.message_batch_id or "")
+            remote = send_cancel(part, client)
+        except NotFound as error:
+            part.release(at)
+            count_not_found(part, error, at)
         except ClaudeError as error:
-            pause = remember_refusal(key, error, at, part.attempts)
+            pause = remember_refusal(key, error, at)
             part.release(at + pause, reason=f"Not canceled yet: {error}")
-            return
-    part.release(at)
-    save_mirror(part, remote, at)
+        else:
+            part.release(at)
+            save_mirror(part, remote, at)
+
+
+def send_cancel(part: MessageBatch, client: Client) -> RemoteBatch:
+    """What the API says of the batch after it was told; it may have ended before."""
+    id = part.message_batch_id or ""
+    try:
+        return client.cancel_batch(id)
+    except (ApiError, OutcomeUnknown) as error:
+        if isinstance(error, RateLimited | REFUSALS):
+            raise
+        remote = client.retrieve_batch(id)
+        if remote.processing_status == "in_progress":
+            raise error from None
+        return remote

@@ -12,7 +12,6 @@ from batches.calling import (
     recount_waiting,
     remember_account,
     remember_refusal,
-    why_unusable,
 )
 from batches.models import Batch, MessageBatch
 from claude_api import ApiError, ClaudeError, Client, Model, PermissionRefused, RateLimited
@@ -48,7 +47,7 @@ def check(asked: KeyCheck, renewal: Renewal, at: datetime) -> None:
     if key is None:
         asked.finish(State.REFUSED, at, sentence="The key was removed.")
         return
-    if why := why_unusable(key):
+    if why := key.why_unusable():
         asked.finish(State.REFUSED, at, sentence=why)
         return
     with client_for(key) as client:

@@ -11,6 +11,7 @@ from claude_api.pricing import dollars
 
 # The end of the longest line stays inside the picture.
 WIDTH = Decimal("99.5")
+ESTIMATED_TOKENS = ("input_tokens", "output_tokens", "output_most")
 
 
 def at_most(amount: Decimal) -> str:
@@ -128,6 +129,22 @@ def add_spans(frozen: Iterable[Mapping[str, Any] | None]) -> Span | None:
         span = msgspec.convert({name: estimate[name] for name in Span.__struct_fields__}, Span)
         total = span if total is None else total + span
     return total
+
+
+def share(run: Run | None, requests: int) -> dict[str, Any] | None:
+    """What was estimated for a Run, for so many of its requests; None where that is not known."""
+    estimate = run.estimate if run else None
+    whole = (estimate or {}).get("requests")
+    if not estimate or not whole or estimate.get("most") is None:
+        return None
+    part = Decimal(requests) / whole
+    amounts = {name: str(Decimal(estimate[name]) * part) for name in Span.__struct_fields__}
+    tokens = {
+        name: estimate[name] * requests / whole
+        for name in ESTIMATED_TOKENS
+        if estimate.get(name) is not None
+    }
+    return {**estimate, **amounts, **tokens, "requests": requests}
 
 
 def why_unknown(batch: Batch) -> str:

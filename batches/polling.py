@@ -16,7 +16,7 @@ from batches.calling import (
     client_for,
     remember_account,
     remember_refusal,
-    why_unusable,
+    set_aside,
 )
 from batches.models import Batch, MessageBatch
 from batches.models.message_batch import MessageBatchQuerySet
@@ -36,18 +36,21 @@ NOT_FOUND_PAUSE = timedelta(minutes=5)
 def step(at: datetime, only: Batch | None = None) -> bool:
     """List for one key whose parts are due; True if there was one."""
     awake = Q(paused_until=None) | Q(paused_until__lte=at)
-    keys = ApiKey.objects.filter(awake, retired_at=None)
+    live = ApiKey.objects.filter(retired_at=None)
     if only is not None:
-        keys = keys.filter(workspace_id=only.workspace_id)
+        live = live.filter(workspace_id=only.workspace_id)
     watched = MessageBatch.objects.watched().filter(
         workspace_id=OuterRef("workspace_id"), api=OuterRef("api"), due_at__lte=at
     )
-    return work_on(keys.filter(Exists(watched)), at, partial(poll, at=at))
+    worked = work_on(live.filter(awake, Exists(watched)), at, partial(poll, at=at))
+    for key in live.set_aside().exclude(refused_type=ApiKey.SET_ASIDE):
+        set_aside(key)
+    return worked
 
 
 def poll(key: ApiKey, renewal: Renewal, at: datetime) -> None:
     """Mirror what the API says of this key's parts; an API that refuses is left alone a while."""
-    if why := why_unusable(key):
+    if why := key.why_unusable():
         due_parts(key, at).update(due_at=at + LONGEST_LOOK, reason=f"Not looked at: {why}")
         key.release(at)
         return

@@ -3,26 +3,29 @@
 The API's batches carry no name of ours. What can be ours is newer than the list head that was
 remembered before the POST and holds as many requests as we sent; what is ours shows our nonce
 in its first result line. Until then the part stays `unknown`, and it is never sent again by
-itself.
+itself. One that a person gave up is looked for as long: what turns up late may be billed.
 """
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import transaction
 
 from batches.calling import (
     ANOTHER_ACCOUNT,
+    OTHER_KEY_PAUSE,
     client_for,
+    key_for,
     live_key,
     remember_account,
     remember_refusal,
     why_no_key,
 )
-from batches.models import Batch, MessageBatch, Run
+from batches.deciding import WATCHED, CannotResolve, next_look, refuse_to_adopt
+from batches.models import Batch, MessageBatch
 from batches.submitting import become_unknown, read_created, save_created
 from batches.words import count
 from claude_api import (
@@ -39,41 +42,42 @@ from claude_api import MessageBatch as RemoteBatch
 from leases.clock import database_now
 from leases.renewing import Renewal, work_on
 
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
 State = MessageBatch.State
 LEAST_LISTINGS = 3
 # Without a list head there is only the clock, and two clocks may differ.
 CLOCK_MARGIN = timedelta(hours=1)
-NO_KEY_PAUSE = timedelta(seconds=30)
-OTHER_KEY_PAUSE = timedelta(minutes=5)
-# So long after the POST a batch may still turn up; later nothing new can.
-WATCHED = timedelta(hours=48)
 
 
 def step(at: datetime, only: Batch | None = None) -> bool:
-    """Look after one part whose sender died or whose outcome is unknown; True if there was one."""
-    parts = MessageBatch.objects.filter(state__in=[State.SENDING, State.UNKNOWN])
+    """Look after one part whose sender died or whose outcome is unknown; True if there was one.
+
+    Of those that were dropped only such are due as may still turn up.
+    """
+    parts = MessageBatch.objects.filter(state__in=[State.SENDING, State.UNKNOWN, State.DROPPED])
     return work_on(parts.within(only), at, partial(reconcile, at=at))
 
 
 def reconcile(part: MessageBatch, renewal: Renewal, at: datetime) -> None:
     created = read_created(part)
-    if created is not None:
+    if created is not None and part.state != State.DROPPED:
         save_created(part, created)
     elif part.state == State.SENDING:
         become_unknown(part, at)
+    elif part.adopt_id:
+        answer(part, at)
+    elif created is not None:
+        keep_watching(part, [describe(created.message_batch, ours=True)], at)
     else:
         look(part, at)
 
 
 def look(part: MessageBatch, at: datetime) -> None:
     """List what is newer than the remembered head and judge each batch that could be ours."""
-    key = live_key(part.workspace, part.api)
+    key = key_for(part, at)
     if key is None:
-        # The reason stays: it says what a person may have to decide, the key is asked for apart.
-        part.release(at + NO_KEY_PAUSE)
-        return
-    if key.paused(at):
-        part.release(key.paused_until)
         return
     with client_for(key) as client:
         try:
@@ -89,7 +93,9 @@ def look(part: MessageBatch, at: datetime) -> None:
             return
     ours = {candidate["id"] for candidate in candidates if candidate["ours"]}
     proven = [remote for remote in remotes if remote.id in ours]
-    if proven:
+    if part.state == State.DROPPED:
+        keep_watching(part, candidates, at)
+    elif proven:
         take(part, proven[0], "Its first result line shows that it is ours.")
     else:
         keep_looking(part, candidates, at)
@@ -139,14 +145,21 @@ def judge(part: MessageBatch, remotes: list[RemoteBatch], client: Client) -> lis
     """What is known of each candidate: its mirrored status, and once it ended whose it is."""
     foreign = {candidate["id"] for candidate in part.candidates if candidate["ours"] is False}
     return [
-        {
-            "id": remote.id,
-            "processing_status": remote.processing_status,
-            "created_at": remote.created_at.isoformat(),
-            "ours": False if remote.id in foreign else is_ours(part, remote, client),
-        }
+        describe(remote, False if remote.id in foreign else is_ours(part, remote, client))
         for remote in remotes
     ]
+
+
+def describe(remote: RemoteBatch, ours: bool | None) -> dict[str, Any]:
+    """A candidate, as the page shows it."""
+    return {
+        "id": remote.id,
+        "processing_status": remote.processing_status,
+        "created_at": remote.created_at.isoformat(),
+        "size": remote.request_counts.total,
+        "succeeded": remote.request_counts.succeeded,
+        "ours": ours,
+    }
 
 
 def is_ours(part: MessageBatch, remote: RemoteBatch, client: Client) -> bool | None:
@@ -166,14 +179,26 @@ def is_ours(part: MessageBatch, remote: RemoteBatch, client: Client) -> bool | N
         return None
 
 
-def take(part: MessageBatch, remote: RemoteBatch, why: str, **place: str) -> bool:
-    """Make a batch found at the API this part's own; `place` is the api and account it lies at."""
+def take(
+    part: MessageBatch,
+    remote: RemoteBatch,
+    why: str,
+    actor: "User | None" = None,
+    **place: str,
+) -> bool:
+    """Make a batch found at the API this part's own; `place` is the api and account it lies at.
+
+    That it is to be canceled is still remembered, and happens next.
+    """
     return part.release_as(
         State.SUBMITTED,
         database_now(),
         event=f"Part {part.part} was found: {remote.id}. {why}",
+        actor=actor,
         message_batch_id=remote.id,
         attempts=0,
+        adopt_id="",
+        adopt_asked_by=None,
         reason="",
         **place,
         **MessageBatch.mirror(remote),
@@ -191,10 +216,9 @@ def keep_looking(part: MessageBatch, candidates: list[dict[str, Any]], at: datet
         and listings >= LEAST_LISTINGS
         and at >= waiting_since + timedelta(seconds=settings.SETTLE_SECONDS)
     )
-    again = at + timedelta(seconds=settings.LISTING_SECONDS)
     with transaction.atomic():
         if not part.release(
-            again if watched else None,
+            next_look(part, at),
             candidates=candidates,
             listings=listings,
             settled_at=(part.settled_at or at) if settled else None,
@@ -211,11 +235,48 @@ def keep_looking(part: MessageBatch, candidates: list[dict[str, Any]], at: datet
         part.batch.recount()
 
 
-class CannotResolve(Exception):
-    """The answer does not fit the part; the sentence says why."""
+def keep_watching(part: MessageBatch, candidates: list[dict[str, Any]], at: datetime) -> None:
+    """Of a part that a person gave up: ask once more where it turned up after all."""
+    known = {one["id"] for one in part.candidates if one["ours"]}
+    left = {one["id"] for one in part.candidates if one.get("left")}
+    found = [one | ({"left": True} if one["id"] in left else {}) for one in candidates]
+    turned_up = next((one for one in found if one["ours"]), None)
+    with transaction.atomic():
+        again = None if turned_up else next_look(part, at)
+        if not part.release(again, candidates=found, listings=part.listings + 1):
+            return
+        if turned_up and turned_up["id"] not in known:
+            part.batch.record(
+                "ask",
+                f"A batch of part {part.part} turned up after all: {turned_up['id']}.",
+                at=at,
+                part=part.part,
+            )
+        part.batch.recount()
 
 
-def adopt(part: MessageBatch, message_batch_id: str) -> None:
+def answer(part: MessageBatch, at: datetime) -> None:
+    """Ask the API whether what a person named is this part: take it, or say why it cannot be."""
+    key = key_for(part, at)
+    if key is None:
+        return
+    try:
+        adopt(part, part.adopt_id, actor=part.adopt_asked_by)
+    except (CannotResolve, NotFound, InvalidRequest) as why:
+        refuse_adoption(part, str(why), at)
+    except ClaudeError as error:
+        part.release(at + remember_refusal(key, error, at))
+
+
+def refuse_adoption(part: MessageBatch, why: str, at: datetime) -> None:
+    with transaction.atomic():
+        if part.release(next_look(part, at), adopt_id="", adopt_asked_by=None):
+            said = f"{part.adopt_id} was not taken for part {part.part}: {why}"
+            part.batch.record("not_adopted", said, at=at, part=part.part)
+            part.batch.recount()
+
+
+def adopt(part: MessageBatch, message_batch_id: str, actor: "User | None" = None) -> None:
     """A person says which batch at the API is this part; all that can be checked has to agree."""
     refuse_to_adopt(part, message_batch_id)
     key = live_key(part.workspace, part.api)
@@ -228,20 +289,9 @@ def adopt(part: MessageBatch, message_batch_id: str) -> None:
             raise CannotResolve(f"Part {part.part}: {ANOTHER_ACCOUNT} Save that key first.")
         refuse_another(part, remote, client)
     # A part that was dropped before it was sent learns only here where it lies.
-    if not take(part, remote, "A person adopted it.", api=key.api, account=key.account()):
+    place = {"api": key.api, "account": key.account()}
+    if not take(part, remote, "A person adopted it.", actor, **place):
         raise CannotResolve("Somebody else has decided in the meantime.")
-
-
-def refuse_to_adopt(part: MessageBatch, message_batch_id: str) -> None:
-    if part.state not in (State.UNKNOWN, State.DROPPED):
-        raise CannotResolve(f"Part {part.part} is {part.state}: there is nothing to adopt for it.")
-    if MessageBatch.objects.filter(message_batch_id=message_batch_id).exists():
-        raise CannotResolve(f"{message_batch_id} is another part already.")
-    if is_about_to_be_sent_again(part):
-        raise CannotResolve(
-            f"Part {part.part} is about to be sent again. Cancel the batch first, or wait until "
-            "it is sent."
-        )
 
 
 def refuse_another(part: MessageBatch, remote: RemoteBatch, client: Client) -> None:
@@ -255,51 +305,3 @@ def refuse_another(part: MessageBatch, remote: RemoteBatch, client: Client) -> N
         raise CannotResolve(
             f"{remote.id} is not part {part.part}: its results carry other custom_ids."
         )
-
-
-def is_about_to_be_sent_again(part: MessageBatch) -> bool:
-    """Whether its rows would be paid a second time although they are found."""
-    if part.batch.runs.filter(token=f"again-{part.pk}", state=Run.State.QUEUED).exists():
-        return True
-    return MessageBatch.objects.filter(replaces=part, state=State.QUEUED).exists()
-
-
-def drop(part: MessageBatch) -> None:
-    """A person says that this part is not to be sent."""
-    if part.state != State.UNKNOWN:
-        raise CannotResolve(f"Part {part.part} is {part.state}, not unknown.")
-    dropped = part.release_as(
-        State.DROPPED,
-        None,
-        event=f"Part {part.part} was dropped: {count(part.size, 'row')} not sent.",
-        reason="Dropped by a person after its outcome stayed unknown.",
-    )
-    if not dropped:
-        raise CannotResolve("Somebody else has decided in the meantime.")
-
-
-def send_again(part: MessageBatch, at: datetime) -> Run:
-    """A person says to send the same rows anew: a new part with a new nonce replaces this one."""
-    if hasattr(part, "replaced_by") or part.batch.runs.filter(token=f"again-{part.pk}").exists():
-        raise CannotResolve(f"Part {part.part} was sent again already.")
-    if part.state not in (State.UNKNOWN, *MessageBatch.NOT_SENT):
-        raise CannotResolve(f"Part {part.part} is {part.state}: it is not sent a second time.")
-    try:
-        with transaction.atomic():
-            if part.state == State.UNKNOWN:
-                drop(part)
-            run = Run.objects.create(
-                batch_id=part.batch_id,
-                token=f"again-{part.pk}",
-                recipe=part.run.recipe if part.run else {},
-                selection={"kind": "part", "part": part.pk},
-                state=Run.State.QUEUED,
-                due_at=at,
-            )
-            part.batch.record("run", f"Part {part.part} is sent again.", at=at, run=run.pk)
-            part.batch.recount()
-    except IntegrityError:
-        raise CannotResolve(
-            f"Part {part.part} waits: another run of this batch is being built. Try again then."
-        ) from None
-    return run

@@ -6,7 +6,7 @@ from functools import partial
 import msgspec
 from django.db.models import Q
 
-from batches.calling import client_for, remember_account, remember_refusal, why_unusable
+from batches.calling import client_for, remember_account, remember_refusal
 from batches.models import Batch
 from claude_api import ClaudeError, KeyRefused, RateLimited
 from leases.renewing import Renewal, work_on
@@ -29,7 +29,7 @@ def step(at: datetime, only: Batch | None = None) -> bool:
 def refresh(key: ApiKey, renewal: Renewal, at: datetime) -> None:
     """Save the list on the key; where it cannot be read, keep the old one and look again soon."""
     soon = at - MODELS_LAST + LOOK_AGAIN
-    if why_unusable(key):
+    if key.why_unusable():
         key.release(at, models_read_at=soon)
         return
     with client_for(key) as client:

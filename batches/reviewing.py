@@ -183,7 +183,7 @@ class Review:
         key = self.key
         if key is None:
             yield Obstacle("The workspace has no API key.", "key")
-        elif not key.url or key.why_unreadable():
+        elif key.why_unusable():
             yield Obstacle(why_no_key(self.batch.workspace), "key")
         elif key.refused and not key.spend_limited:
             yield Obstacle(f"The API refuses this workspace's key: {key.refused}", "key")

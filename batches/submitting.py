@@ -5,6 +5,7 @@ wire, the POST is made once, and the answer lies in created.json before the data
 it. What is not known stays `unknown`: reconciling looks for it, nothing sends it again.
 """
 
+import hashlib
 import logging
 import os
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from django.db import IntegrityError
 from batches import archive
 from batches.calling import (
     LOOK_AGAIN_AT_REFUSED,
+    NO_KEY_PAUSE,
     REFUSALS,
     client_for,
     live_key,
@@ -26,7 +28,7 @@ from batches.calling import (
     why_no_key,
 )
 from batches.models import Batch, MessageBatch
-from batches.words import count
+from batches.words import count, say_size
 from claude_api import (
     ApiError,
     CertificateRefused,
@@ -36,6 +38,7 @@ from claude_api import (
     OutcomeUnknown,
     RateLimited,
     Redirected,
+    TooLarge,
 )
 from claude_api import MessageBatch as RemoteBatch
 from leases.clock import database_now
@@ -43,7 +46,6 @@ from leases.renewing import Renewal, work_on
 from workspaces.models import ApiKey
 
 State = MessageBatch.State
-NO_KEY_PAUSE = timedelta(seconds=30)
 SAME_SIZE_PAUSE = timedelta(seconds=2)
 FIRST_LOOK = timedelta(seconds=1)
 PREFIX, SUFFIX = b'{"requests":[', b"]}"
@@ -75,8 +77,8 @@ def submit(part: MessageBatch, renewal: Renewal, at: datetime) -> None:
         part.release(key.paused_until, reason=key.refused or part.reason)
     elif created := read_created(part):
         recover(part, key, created)
-    elif (length := archive.size(requests_path(part))) != part.bytes:
-        drop_damaged(part, length)
+    elif fault := find_damage(part):
+        drop_damaged(part, fault)
     else:
         with client_for(key) as client:
             try:
@@ -99,12 +101,24 @@ def requests_path(part: MessageBatch) -> Path:
     return archive.requests(part.pk, part.requests_fence or 0)
 
 
-def drop_damaged(part: MessageBatch, length: int) -> None:
+def find_damage(part: MessageBatch) -> str:
+    """In what the requests file is not the one that was built; empty where it is."""
+    length = archive.size(requests_path(part))
+    if length != part.bytes:
+        return f"has {length:,} bytes where {part.bytes:,} were written"
+    if part.sha256:
+        with open(requests_path(part), "rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != part.sha256:
+            return f"has the digest {found[:12]}… where {part.sha256[:12]}… was written"
+    return ""
+
+
+def drop_damaged(part: MessageBatch, fault: str) -> None:
     """What is sent and paid has to be what was built; its rows can be built anew."""
     reason = (
-        f"Its requests file has {length:,} bytes where {part.bytes:,} were written: it was not "
-        f"sent. To build and send it anew: manage.py resolve_part {part.pk} send-again "
-        f"--confirm {part.size}"
+        f"Its requests file {fault}: it was not sent. To build and send it anew: "
+        f"manage.py resolve_part {part.pk} send-again --confirm {part.size}"
     )
     part.release_as(State.DROPPED, None, event=f"Part {part.part}: {reason}", reason=reason)
 
@@ -219,11 +233,17 @@ def requeue(part: MessageBatch, key: ApiKey, error: ClaudeError, at: datetime) -
 
 
 def reject(part: MessageBatch, error: ClaudeError) -> None:
+    why = str(error)
+    if isinstance(error, TooLarge):
+        why = (
+            f"{why} This part has {say_size(part.bytes)}; the API takes 256 MB at most. Send its "
+            "rows again in smaller parts."
+        )
     part.release_as(
         State.REJECTED,
         None,
-        event=f"Part {part.part} was refused and not created: {error}",
-        reason=str(error),
+        event=f"Part {part.part} was refused and not created: {why}",
+        reason=why,
     )
 
 
@@ -253,6 +273,8 @@ def save_created(part: MessageBatch, created: Created) -> bool:
         database_now() + FIRST_LOOK,
         event=f"Part {part.part} was sent: {remote.id}.",
         message_batch_id=remote.id,
+        adopt_id="",
+        adopt_asked_by=None,
         reason="",
         **MessageBatch.mirror(remote),
     )

@@ -3,6 +3,7 @@ from django.urls import path
 from batches.views.activity import activity
 from batches.views.batches import batches, batches_live
 from batches.views.cancel import cancel
+from batches.views.decide import decide, start_again
 from batches.views.delete import delete, delete_remote
 from batches.views.download import download
 from batches.views.export import export
@@ -46,6 +47,8 @@ urlpatterns = [
     path(f"{BATCH}export/", export, name="export"),
     path(f"{BATCH}download/", download, name="download"),
     path(f"{BATCH}cancel/", cancel, name="cancel"),
+    path(f"{BATCH}parts/<int:part>/decide/", decide, name="decide"),
+    path(f"{BATCH}start-again/", start_again, name="start_again"),
     path(f"{BATCH}rename/", rename, name="rename"),
     path(f"{BATCH}delete/", delete, name="delete"),
     path(f"{BATCH}delete/remote/", delete_remote, name="delete_remote"),

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Case, F, Q, When
 
 LEASE = timedelta(seconds=20)
@@ -67,9 +67,15 @@ class LeaseQuerySet(models.QuerySet[Any]):
         return held.filter(owner__in=dead).update(lease_until=at)
 
     def claim(self, owner: str, at: datetime) -> Any:
-        """The row that has been due longest, now ours; None when there is nothing to do."""
+        """The row that has been due longest, now ours; None when there is nothing to do.
+
+        One over which the last of CRASH_LIMIT workers has died is not begun any more.
+        """
         for row in self.due(at).order_by("due_at")[:16]:
-            if self.due(at).filter(pk=row.pk, fence=row.fence).update(**_claimed(owner, at)):
+            still_due = self.due(at).filter(pk=row.pk, fence=row.fence)
+            if row.is_spent:
+                row.put_aside(still_due, at)
+            elif still_due.update(**_claimed(owner, at)):
                 fence = row.fence + 1
                 row.refresh_from_db()
                 # A claimer that pauses here may find the row of whoever overtook it.
@@ -111,6 +117,32 @@ class Lease(models.Model):
     def mine(self) -> LeaseQuerySet:
         """This row as long as nobody claimed it after us: the base of every write to it."""
         return type(self)._default_manager.filter(pk=self.pk, fence=self.fence)
+
+    @property
+    def is_set_aside(self) -> bool:
+        """Whether it crashed so many workers that only a person may start it again."""
+        return self.crashes >= CRASH_LIMIT
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the worker that held it last, and died, was the last that may try."""
+        return self.lease_until is not None and self.crashes + 1 >= CRASH_LIMIT
+
+    def put_aside(self, still_due: LeaseQuerySet, at: datetime) -> None:
+        """Leave the row to a person; a worker that was only slow finds that it may not write."""
+        with transaction.atomic():
+            aside = {"owner": "", "lease_until": None, "crashes": CRASH_LIMIT}
+            if still_due.update(fence=F("fence") + 1, **aside):
+                self.refresh_from_db()
+                self.tell_of_being_set_aside(at)
+
+    def tell_of_being_set_aside(self, at: datetime) -> None:
+        """For rows that a page speaks of; called in the transaction that sets it aside."""
+
+    def start_again(self, at: datetime) -> bool:
+        """A person has looked into it: workers may try again; False where nothing is set aside."""
+        aside = type(self)._default_manager.set_aside().filter(pk=self.pk)
+        return bool(aside.update(crashes=0, due_at=at))
 
     def renew(self, at: datetime) -> bool:
         """Hold the row for longer; False when it was claimed by another or given back."""

@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import get_resolver, include, path, reverse
 
-from batches.models import Batch
+from batches.models import Batch, MessageBatch
 from config.asgi import application, websocket_routes
 from leases.clock import database_now
 from streaming.asking import begin
@@ -83,6 +83,9 @@ EXPECTED: dict[str, dict[str, dict[str, int]]] = {
     "batches:export": {"GET": READERS},
     "batches:download": {"GET": READERS},
     "batches:cancel": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 302, "owner": 302}},
+    # The part needs no decision, and nothing was set aside.
+    "batches:decide": {"GET": READERS, "POST": {**MEMBERS, "member": 422, "owner": 422}},
+    "batches:start_again": {"POST": {**MEMBERS, "member": 302, "owner": 302}},
     "batches:rename": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 302, "owner": 302}},
     "batches:delete": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 422, "owner": 422}},
     "batches:delete_remote": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 422, "owner": 422}},
@@ -123,6 +126,7 @@ EXPECTED_SOCKETS: dict[str, tuple[Callable[[Workspace], str], set[str]]] = {
 OBJECTS: dict[str, Callable[[Workspace], Any]] = {
     "batch": lambda workspace: an_answered_batch(workspace).pk,
     "upload": lambda workspace: make_upload(workspace, ["one"]).pk,
+    "part": lambda workspace: MessageBatch.objects.filter(workspace=workspace).latest("pk").pk,
     "row": lambda workspace: FIRST_ROW,
     "member": lambda workspace: workspace.memberships.order_by("pk")[0].pk,
     "conversation": lambda workspace: a_live_turn(workspace).conversation_id,

@@ -74,6 +74,14 @@ class SealedKey(models.Model):
             return str(error)
         return ""
 
+    def why_unusable(self) -> str:
+        """What keeps it from being used with any API; empty where nothing does."""
+        if not self.url:
+            return (
+                "SANDBOX_URL is not set: the workspace's key is for the sandbox. Start it to go on."
+            )
+        return self.why_unreadable()
+
     @property
     def url(self) -> str:
         url = settings.SANDBOX_URL if self.api == self.Api.SANDBOX else settings.CLAUDE_API_URL
@@ -84,6 +92,7 @@ class ApiKey(SealedKey, Lease):
     """A workspace's key for one API. Its lease is held while its message batches are listed."""
 
     SPEND_LIMIT = "spend_limit"
+    SET_ASIDE = "set_aside"
 
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="api_keys")
     anthropic_workspace = models.CharField(max_length=100, blank=True, default="")

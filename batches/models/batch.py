@@ -188,7 +188,7 @@ class Batch(models.Model):
         open_parts = [part for part in current if part.state in part.OPEN]
         partly = sum(sum(part.answers.values()) for part in open_parts)
         not_sent = [part for part in current if part.state in part.NOT_SENT]
-        self.not_sent = sum(part.size - part.chosen_again(parts) for part in not_sent)
+        self.not_sent = sum(part.size - part.counted_elsewhere(parts) for part in not_sent)
         self.sent = self.answered + sum(part.size for part in open_parts) - partly
         self.tokens = {name: sum(part.tokens.get(name, 0) for part in parts) for name in TOKENS}
         self.cost = _add_costs(parts)
@@ -198,7 +198,8 @@ class Batch(models.Model):
     def _word(self, parts: list[Any]) -> str:
         """The worst of the parts, in the order that a person should hear of them."""
         words = {part.word for part in parts}
-        if self._waits_for_key({part.state for part in parts}):
+        stuck = self.runs.set_aside().filter(state=Run.State.QUEUED)
+        if self._waits_for_key({part.state for part in parts}) or stuck.exists():
             words.add(self.State.NEEDS_YOU)
         for word in (
             self.State.NEEDS_YOU,
@@ -326,3 +327,8 @@ class Run(Lease):
 
     def __str__(self) -> str:
         return f"run {self.pk} of batch {self.batch_id}"
+
+    def tell_of_being_set_aside(self, at: datetime) -> None:
+        said = f"Building run {self.pk} stopped {self.crashes} workers: it is set aside."
+        self.batch.record("set_aside", said, at=at, run=self.pk)
+        self.batch.recount()

@@ -1,24 +1,37 @@
 """One message batch of the API, mirrored field by field, and what we know beside it."""
 
 import secrets
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, ClassVar, Self
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.conf import settings
 from django.db import models, transaction
 from django.db.models import Count, Exists, OuterRef, Q
 
 from batches.models.batch import Batch, Run
-from batches.models.index import POSITION_BITS, Request, Result
+from batches.models.index import CHUNK, POSITION_BITS, Request, Result, link_rows
 from claude_api import MessageBatch as RemoteBatch
-from leases.models import CRASH_LIMIT, Lease, LeaseQuerySet
+from leases.models import Lease, LeaseQuerySet
 from workspaces.models import Workspace
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
 
 NONCE_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 
 def new_nonce() -> str:
     return "".join(secrets.choice(NONCE_ALPHABET) for _ in range(8))
+
+
+def runs_of(ids: list[int], chosen: set[int]) -> Iterator[tuple[int, int]]:
+    """First and last of the chosen ids, where no other one of `ids` lies between them."""
+    for is_chosen, group in groupby(ids, chosen.__contains__):
+        if is_chosen:
+            found = list(group)
+            yield found[0], found[-1]
 
 
 class MessageBatchQuerySet(LeaseQuerySet):
@@ -177,16 +190,48 @@ class MessageBatch(Lease):
             counts.setdefault(kind, {})[concern] = number
         return counts
 
-    def chosen_again(self, parts: "list[MessageBatch]") -> int:
-        """How many of its rows a later Run has put into one of `parts`."""
-        later = [part.pk for part in parts if part.pk > self.pk and part.run_id != self.run_id]
-        if not later:
+    def count_again(self) -> None:
+        """Write `answers` and `concerns` anew, inside the transaction that changed the index."""
+        counted = {"answers": self.count_answers(), "concerns": self.count_concerns()}
+        type(self).objects.filter(pk=self.pk).update(**counted)
+
+    def counted_elsewhere(self, parts: "list[MessageBatch]") -> int:
+        """How many rows of this part, which was not sent, are counted with another of `parts`.
+
+        Those that a later Run has taken, and those that an earlier one had sent.
+        """
+        others = {
+            part.pk
+            for part in parts
+            if part.run_id != self.run_id and (part.pk > self.pk or part.state not in self.NOT_SENT)
+        }
+        if not others:
             return 0
         ranges = Q()
-        for pk in later:
-            ranges |= Q(pk__gte=pk << POSITION_BITS, pk__lt=(pk + 1) << POSITION_BITS)
+        for first, last in runs_of(sorted(part.pk for part in parts), others):
+            ranges |= Q(pk__gte=first << POSITION_BITS, pk__lt=(last + 1) << POSITION_BITS)
         again = Request.objects.filter(ranges, batch_id=self.batch_id, row=OuterRef("row"))
         return Request.objects.of(self.pk).filter(Exists(again)).count()
+
+    def link_attempts(self) -> None:
+        """Let the newest attempt of each row count, inside the transaction of a change.
+
+        Where this part was not sent after all, the answer that a row had before counts again;
+        where it was, after all, that one counts no more.
+        """
+        parts = self.batch.message_batches.all()
+        if not parts.exclude(run=self.run_id).exists():
+            return
+        Batch.objects.select_for_update().get(pk=self.batch_id)
+        sent = parts.exclude(state__in=self.NOT_SENT)
+        runs = dict(sent.order_by("pk").values_list("pk", "run_id"))
+        changed: set[int] = set()
+        rows, start = Request.objects.of(self.pk).order_by("pk"), 0
+        while page := list(rows.filter(pk__gte=start).values_list("pk", "row")[:CHUNK]):
+            changed |= link_rows(self.batch_id, [row for _, row in page], runs)
+            start = page[-1][0] + 1
+        for part in parts.filter(pk__in=changed).order_by("pk"):
+            part.count_again()
 
     def request_ids(self) -> range:
         first = self.pk << POSITION_BITS
@@ -195,9 +240,22 @@ class MessageBatch(Lease):
     @property
     def needs_person(self) -> bool:
         """Nothing goes on without somebody's decision."""
-        if self.state in self.OPEN and self.crashes >= CRASH_LIMIT:
+        if self.is_set_aside or self.turned_up:
             return True
         return self.state == self.State.UNKNOWN and self.settled_at is not None
+
+    @property
+    def turned_up(self) -> dict[str, Any] | None:
+        """The batch at the API that a dropped part is after all, and nobody has answered for."""
+        if self.state != self.State.DROPPED:
+            return None
+        ours = (one for one in self.candidates if one["ours"] and not one.get("left"))
+        return next(ours, None)
+
+    def tell_of_being_set_aside(self, at: datetime) -> None:
+        said = f"Part {self.part} stopped {self.crashes} workers and is set aside."
+        self.batch.record("set_aside", said, at=at, part=self.part)
+        self.batch.recount()
 
     @property
     def word(self) -> str:
@@ -221,7 +279,13 @@ class MessageBatch(Lease):
         return self.move(state, event=event, **changes)
 
     def move(
-        self, state: str, *, event: str = "", at: datetime | None = None, **changes: Any
+        self,
+        state: str,
+        *,
+        event: str = "",
+        at: datetime | None = None,
+        actor: "User | None" = None,
+        **changes: Any,
     ) -> bool:
         """Compare-and-swap to another state; False when somebody else was first.
 
@@ -230,11 +294,15 @@ class MessageBatch(Lease):
         """
         if state not in self.EDGES.get(self.State(self.state), set()):
             raise ValueError(f"{self}: no way from {self.state} to {state}")
+        before = self.state
         with transaction.atomic():
             if not self.mine().filter(state=self.state).update(state=state, **changes):
                 return False
+            was_sent = before not in self.NOT_SENT
             self.refresh_from_db()
+            if was_sent != (state not in self.NOT_SENT):
+                self.link_attempts()
             if event:
-                self.batch.record(state, event, at=at, part=self.part)
+                self.batch.record(state, event, actor=actor, at=at, part=self.part)
             self.batch.recount()
         return True

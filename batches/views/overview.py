@@ -5,7 +5,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 from django_htmx.http import trigger_client_event
 
-from batches.asking import about_the_key, set_aside, unknown_parts
+from batches.asking import about_the_key, looked_for, set_aside, undecided
 from batches.figures import figures
 from batches.first_answers import first_answers
 from batches.models import Batch
@@ -53,8 +53,9 @@ def progress_of(request: HttpRequest, batch: Batch) -> Region:
         "timing": Timing(batch, at),
         "idle_since": idle_since(batch, at),
         "refused_run": refused_run(batch),
-        "unknown_parts": list(unknown_parts(batch)),
-        "questions": list(set_aside(batch)),
+        "looked_for": looked_for(batch),
+        "undecided": list(undecided(batch)),
+        "set_aside": list(set_aside(batch)),
         "about_the_key": (asked := list(about_the_key(batch))),
         "delays": [] if asked else delays(batch),
         "answers": first_answers(batch),

@@ -1,9 +1,17 @@
 import pytest
 
-from batches import building, cancelling, collecting, polling, reconciling, submitting
+from batches import (
+    building,
+    cancelling,
+    collecting,
+    deciding,
+    polling,
+    reconciling,
+    submitting,
+)
 from batches.cancelling import request_cancel
 from batches.models import MessageBatch, Request, Run
-from leases.models import LEASE
+from leases.models import CRASH_LIMIT, LEASE
 from leases.renewing import LeaseLost, Renewal
 from tests.batches.stage import HOUR, MINUTE, body_of, make_batch, make_part, now, remote
 from tests.scripted_api import BATCHES, Reply, page, refusal
@@ -176,6 +184,7 @@ def test_cancelling_twice_tells_the_api_once(api, batch):
     "answer",
     [
         refusal(529, "overloaded_error", "Overloaded"),
+        refusal(400, "invalid_request_error", "No."),
         refusal(401, "authentication_error", "invalid x-api-key"),
         Reply(b"<html>", 502),
         Reply(remote("msgbatch_1"), cut=10),
@@ -185,12 +194,112 @@ def test_failed_cancel_is_tried_again(api, batch, answer):
     part = make_sent(batch)
     request_cancel(batch, now())
     api.plan("POST", f"{BATCHES}/msgbatch_1/cancel", answer)
+    api.plan("GET", f"{BATCHES}/msgbatch_1", Reply(remote("msgbatch_1")))
     assert cancelling.step(now())
     part.refresh_from_db()
     assert (part.state, part.lease_until) == ("submitted", None)
     assert part.reason.startswith("Not canceled yet: ")
     assert not cancelling.step(now())
     assert cancelling.step(now() + 6 * MINUTE)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        refusal(400, "invalid_request_error", "Batch msgbatch_1 has already ended."),
+        refusal(404, "not_found_error", "No such batch."),
+        Reply(remote("msgbatch_1"), cut=10),
+    ],
+    ids=["400", "404", "the answer is lost"],
+)
+def test_cancel_of_what_has_ended_already_finds_that_out(api, batch, answer):
+    part = make_sent(batch)
+    request_cancel(batch, now())
+    api.plan("POST", f"{BATCHES}/msgbatch_1/cancel", answer)
+    api.plan("GET", f"{BATCHES}/msgbatch_1", Reply(remote("msgbatch_1", status="ended")))
+    assert cancelling.step(now())
+    part.refresh_from_db()
+    assert (part.processing_status, part.succeeded, part.reason) == ("ended", 5, "")
+    assert not cancelling.step(now() + HOUR)
+
+
+def test_batch_that_the_api_does_not_know_is_given_up_and_not_canceled_for_ever(api, batch):
+    part = make_sent(batch)
+    request_cancel(batch, now())
+    unknown = refusal(404, "not_found_error", "No such batch.")
+    api.plan("POST", f"{BATCHES}/msgbatch_1/cancel", unknown)
+    api.plan("GET", f"{BATCHES}/msgbatch_1", unknown)
+    for minutes in (0, 6, 12):
+        assert cancelling.step(now() + minutes * MINUTE)
+    part.refresh_from_db()
+    assert part.not_found == 3
+    assert collecting.step(now() + 12 * MINUTE)
+    part.refresh_from_db()
+    assert (part.state, part.batch.state) == ("lost", "ended")
+
+
+def test_key_of_another_account_cancels_nothing(api, key, batch):
+    part = make_sent(batch, account="wrkspc_another")
+    key.__class__.objects.update(anthropic_workspace="wrkspc_ours")
+    request_cancel(batch, now())
+    assert cancelling.step(now())
+    part.refresh_from_db()
+    assert "another Anthropic workspace" in part.reason
+    assert api.connections == 0
+
+
+def test_refused_key_keeps_the_wish_until_it_works(api, batch):
+    part = make_sent(batch)
+    request_cancel(batch, now())
+    canceled = Reply(remote("msgbatch_1", status="canceling"))
+    refused = refusal(401, "authentication_error", "invalid x-api-key")
+    api.plan("POST", f"{BATCHES}/msgbatch_1/cancel", refused, canceled)
+    assert cancelling.step(now())
+    batch.refresh_from_db()
+    assert batch.state == "needs_you"
+    assert cancelling.step(now() + 6 * MINUTE)
+    part.refresh_from_db()
+    assert part.processing_status == "canceling"
+
+
+def test_unknown_part_is_found_canceled_and_collected(at_sandbox, batch):
+    """Canceled while nobody knew whether it was created: what was paid is kept."""
+    part = make_part(batch, 40, state="unknown", unknown_at=now(), sent_at=now())
+    at_sandbox.change(batch_seconds=1_000)
+    body = body_of(part)
+    id = at_sandbox.create(body)
+    request_cancel(batch, now())
+    deciding.ask_to_adopt(MessageBatch.objects.get(), id, now())
+    assert reconciling.step(now())
+    at_sandbox.change(clock_offset=250)
+    assert cancelling.step(now() + MINUTE)
+    at_sandbox.change(clock_offset=3_000)
+    assert polling.step(now() + HOUR)
+    assert collecting.step(now() + HOUR)
+    batch.refresh_from_db()
+    assert (batch.state, batch.succeeded + batch.canceled) == ("ended", 40)
+    assert batch.canceled > 0
+    assert [cancel["id"] for cancel in at_sandbox.ledger()["cancels"]] == [id]
+
+
+SET_ASIDE = {"crashes": CRASH_LIMIT, "due_at": None}
+
+
+def test_set_aside_parts_are_reached_by_a_cancel(api, batch):
+    """What was not sent is dropped, what is at the API is told; what is unknown waits."""
+    queued = make_part(batch, **SET_ASIDE)
+    sent = make_sent(batch, **SET_ASIDE)
+    unknown = make_part(batch, 7, state="unknown", unknown_at=now(), **SET_ASIDE)
+    assert request_cancel(batch, now()) == 3
+    canceled = Reply(remote("msgbatch_1", status="canceling"))
+    api.plan("POST", f"{BATCHES}/msgbatch_1/cancel", canceled)
+    assert cancelling.step(now())
+    for part in (queued, sent, unknown):
+        part.refresh_from_db()
+    assert (queued.state, queued.crashes) == ("dropped", 0)
+    assert (sent.processing_status, sent.crashes) == ("canceling", 0)
+    assert (unknown.state, unknown.is_set_aside) == ("unknown", True)
+    assert unknown.cancel_requested_at is not None
 
 
 def test_without_a_key_the_wish_is_kept(batch):

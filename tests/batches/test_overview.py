@@ -13,12 +13,13 @@ from pytest_django import Settings
 
 from batches import building, progress, starting
 from batches.figures import figures
-from batches.models import Batch, MessageBatch, Worker
+from batches.models import Batch, MessageBatch, Run, Worker
 from batches.planning import Selection
 from batches.progress import PARTS_PER_PAGE
 from batches.recipe import Recipe
 from batches.worker import turn
 from leases.clock import database_now
+from leases.models import CRASH_LIMIT
 from tests.batches.build import answer_part, errored, make_part, make_run, succeeded, table_rows
 from tests.batches.build import make_upload as make_read_upload
 from tests.browser import Site
@@ -26,7 +27,7 @@ from tests.cast import Cast, gather
 from tests.processes import Sandbox, wait_until
 from tests.workspaces.test_pages_in_browser import sign_in
 from workspaces.keys import save_key
-from workspaces.models import ApiKey
+from workspaces.models import ApiKey, Event
 
 MINUTE = timedelta(minutes=1)
 
@@ -263,11 +264,68 @@ def test_a_part_whose_outcome_is_unknown_asks_the_members(cast: Cast) -> None:
     run = make_run(batch)
     part = make_part(run, [2, 3], state="unknown", settled_at=run.requested_at, reason="It broke.")
     batch.recount()
-    ask = f"manage.py resolve_part {part.pk} send-again --confirm 2"
-    assert ask in text_of(cast.client(cast.bob), address(batch))
+    page = cast.client(cast.bob).get(address(batch)).content.decode()
+    place = f'href="{address(batch, f"parts/{part.pk}/decide/")}"'
+    assert page.count(place) == 2, "in the head and at its place"
+    assert page.count('class="button primary"') == 1
     text = text_of(cast.client(cast.vera), address(batch))
     assert "It broke. It was looked for 0 times." in text
-    assert "resolve_part" not in text
+    assert "A member decides." in text
+    assert "Decide" not in text
+
+
+def test_a_part_that_is_still_looked_for_is_said(cast: Cast) -> None:
+    batch = make_batch(cast, "one", "two")
+    reason = "We do not know whether it was created: it broke."
+    make_part(make_run(batch), [2, 3], state="unknown", listings=3, reason=reason)
+    batch.recount()
+    text = text_of(cast.client(cast.bob), address(batch))
+    assert f"Part 1: {reason} Nothing is sent again by itself." in text
+    assert "We are looking for it at the API (checked 3 times" in text
+    assert "Decide now" in text
+    assert "Decide now" not in text_of(cast.client(cast.vera), address(batch))
+
+
+def test_what_was_set_aside_is_said_and_started_again(cast: Cast) -> None:
+    batch = make_batch(cast, "one", "two")
+    run = make_run(batch)
+    part = make_part(run, [2, 3], state="queued", crashes=CRASH_LIMIT)
+    batch.recount()
+    assert batch.state == "needs_you"
+    said = f"Part 1 of batch {batch.pk} stopped 3 workers and is set aside."
+    viewers = text_of(cast.client(cast.vera), address(batch))
+    assert said in viewers
+    assert "A member can start it again." in viewers
+    client = cast.client(cast.bob)
+    assert f"{said} Look into the worker's log before you go on. Start again" in text_of(
+        client, address(batch)
+    )
+    assert client.post(address(batch, "start-again/")).headers["Location"] == address(batch)
+    part.refresh_from_db()
+    batch.refresh_from_db()
+    assert (part.crashes, batch.state) == (0, "queued")
+    assert batch_events(batch, "again") == [
+        (cast.bob.pk, f"Part 1 of batch {batch.pk} was started again.")
+    ]
+    assert cast.client(cast.vera).post(address(batch, "start-again/")).status_code == 403
+
+
+def test_a_run_that_was_set_aside_needs_somebody_at_once(cast: Cast) -> None:
+    batch = make_batch(cast, "one")
+    at = database_now()
+    make_run(batch, state="queued", due_at=at, crashes=2, lease_until=at)
+    assert Run.objects.claim("worker", at) is None
+    batch.refresh_from_db()
+    assert batch.state == "needs_you"
+    assert "Run " in text_of(cast.client(cast.bob), address(batch))
+    assert "and is set aside" in text_of(cast.client(cast.bob), "/w/acme/")
+    cast.client(cast.bob).post(address(batch, "start-again/"))
+    assert Run.objects.claim("worker", database_now()) is not None
+
+
+def batch_events(batch: Batch, verb: str) -> list[tuple[int, str]]:
+    events = Event.objects.filter(subject=f"batch:{batch.pk}", verb=verb)
+    return list(events.values_list("actor", "sentence"))
 
 
 def test_what_parts_wait_for_is_said(cast: Cast) -> None:

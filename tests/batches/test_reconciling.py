@@ -3,8 +3,18 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from batches import archive, building, cancelling, collecting, polling, reconciling, submitting
+from batches import (
+    archive,
+    building,
+    cancelling,
+    collecting,
+    deciding,
+    polling,
+    reconciling,
+    submitting,
+)
 from batches.asking import questions
+from batches.calling import client_for
 from batches.models import MessageBatch, Run
 from tests.batches.stage import (
     HOUR,
@@ -260,7 +270,7 @@ def test_key_of_another_account_settles_nothing(at_sandbox, part):
     assert (part.state, part.listings, part.settled_at) == ("unknown", 0, None)
     [question] = questions(part.batch)
     assert "another Anthropic workspace" in question.sentence
-    with pytest.raises(reconciling.CannotResolve, match="Save that key first"):
+    with pytest.raises(deciding.CannotResolve, match="Save that key first"):
         reconciling.adopt(part, at_sandbox.create(body_of(part)))
 
 
@@ -273,7 +283,7 @@ def test_adopt(at_sandbox, part):
 
 def test_adopt_a_dropped_part(at_sandbox, part):
     id = at_sandbox.create(body_of(part))
-    reconciling.drop(part)
+    deciding.drop(part, now())
     reconciling.adopt(part, id)
     assert (part.state, part.batch.not_sent, part.batch.sent) == ("submitted", 0, 5)
 
@@ -291,20 +301,20 @@ def test_adopted_part_that_was_dropped_before_it_was_sent_is_watched(at_sandbox,
 def test_adopt_refuses_results_of_others(at_sandbox, part):
     id = at_sandbox.create(foreign_body(5))
     at_sandbox.change(clock_offset=100)
-    with pytest.raises(reconciling.CannotResolve, match="its results carry other custom_ids"):
+    with pytest.raises(deciding.CannotResolve, match="its results carry other custom_ids"):
         reconciling.adopt(part, id)
 
 
 def test_adopt_refuses_another_size(at_sandbox, part):
     id = at_sandbox.create(foreign_body(6))
-    with pytest.raises(reconciling.CannotResolve, match="holds 6 requests, part 1 has 5"):
+    with pytest.raises(deciding.CannotResolve, match="holds 6 requests, part 1 has 5"):
         reconciling.adopt(part, id)
 
 
 def test_adopt_refuses_what_is_another_part(at_sandbox, part):
     id = at_sandbox.create(body_of(part))
     make_part(part.batch, size=6, state="submitted", message_batch_id=id)
-    with pytest.raises(reconciling.CannotResolve, match="is another part already"):
+    with pytest.raises(deciding.CannotResolve, match="is another part already"):
         reconciling.adopt(part, id)
 
 
@@ -318,26 +328,159 @@ def test_adopt_refuses_what_is_another_part(at_sandbox, part):
 )
 def test_answers_fit_only_an_open_question(workspace, answer, state):
     part = make_unanswered(make_batch(workspace), state=state)
-    arguments = {"adopt": ["msgbatch_1"], "drop": [], "send_again": [now()]}[answer]
-    with pytest.raises(reconciling.CannotResolve, match=f"Part 1 is {state}"):
-        getattr(reconciling, answer)(part, *arguments)
+    verb = {"adopt": reconciling.adopt, "drop": deciding.drop, "send_again": deciding.send_again}
+    argument = "msgbatch_1" if answer == "adopt" else now()
+    with pytest.raises(deciding.CannotResolve, match=f"Part 1 is {state}"):
+        verb[answer](part, argument)
     part.refresh_from_db()
     assert part.state == state
 
 
 def test_answer_that_comes_second_is_refused(at_sandbox, part):
     stale = MessageBatch.objects.get()
-    reconciling.drop(part)
-    with pytest.raises(reconciling.CannotResolve, match="Somebody else has decided"):
-        reconciling.drop(stale)
+    deciding.drop(part, now())
+    with pytest.raises(deciding.CannotResolve, match="Somebody else has decided"):
+        deciding.drop(stale, now())
 
 
 def test_dropped_rows_are_not_sent(at_sandbox, part):
-    reconciling.drop(part)
+    deciding.drop(part, now())
     batch = part.batch
-    assert (part.state, part.due_at) == ("dropped", None)
+    assert (part.state, part.reason) == ("dropped", deciding.DROPPED)
     assert (batch.not_sent, batch.sent, batch.state) == (5, 0, "ended")
+
+
+def test_dropped_part_is_watched_for_two_days(at_sandbox, part):
+    deciding.drop(part, now())
+    look(part, 2, 60, 49 * 60)
+    assert (part.state, part.due_at, part.needs_person) == ("dropped", None, False)
+    assert at_sandbox.ledger()["creates"] == []
+
+
+def test_dropped_part_that_turns_up_is_asked_about(at_sandbox, part):
+    """Ours by the nonce of its first line; a foreign look-alike is not asked about."""
+    deciding.drop(part, now())
+    at_sandbox.create(foreign_body(5))
+    ours = at_sandbox.create(body_of(part))
+    look(part, 2)
+    assert part.turned_up is None, "nobody knows yet whose they are"
+    at_sandbox.change(clock_offset=100)
+    look(part, 4)
+    assert part.turned_up["id"] == ours
+    assert (part.state, part.due_at, part.batch.state) == ("dropped", None, "needs_you")
+    [question] = questions(part.batch)
+    assert question.turned_up == ours
+    assert f"A batch of part 1 turned up after all: {ours}" in question.sentence
+    assert "its 5 answers are billed" in question.sentence
+    assert Event.objects.filter(verb="ask").count() == 1
+
+
+def turn_up(at_sandbox, part):
+    deciding.drop(part, now())
+    id = at_sandbox.create(body_of(part))
+    at_sandbox.change(clock_offset=100)
+    look(part, 2)
+    return id
+
+
+def test_what_turned_up_may_be_kept(at_sandbox, part):
+    id = turn_up(at_sandbox, part)
+    deciding.ask_to_adopt(part, id, now())
+    look(part, 4)
+    assert (part.state, part.message_batch_id, part.adopt_id) == ("submitted", id, "")
+    while collecting.step(now() + HOUR):
+        pass
+    batch = part.batch
+    batch.refresh_from_db()
+    assert (batch.state, batch.succeeded, batch.not_sent) == ("ended", 5, 0)
+
+
+def test_what_turned_up_may_be_left(at_sandbox, part):
+    turn_up(at_sandbox, part)
+    deciding.leave(part, now())
+    part.refresh_from_db()
+    assert (part.state, part.turned_up, part.batch.state) == ("dropped", None, "ended")
     assert not reconciling.step(now() + HOUR)
+    with pytest.raises(deciding.CannotResolve, match="Nothing of part 1 has turned up"):
+        deciding.leave(part, now())
+
+
+def test_answer_that_arrives_after_the_part_was_dropped_is_found(api, workspace):
+    """The sender was only slow: its part was declared unknown and dropped meanwhile."""
+    part = make_unanswered(make_batch(workspace))
+    deciding.drop(part, now())
+    created = {"nonce": part.nonce, "request_id": "req_1", "message_batch": remote("msgbatch_1")}
+    with archive.writing(archive.created(part.pk)) as file:
+        file.write(msgspec.json.encode(created))
+    look(part, 2)
+    assert (part.turned_up["id"], part.batch.state) == ("msgbatch_1", "needs_you")
+    assert api.connections == 0
+    deciding.ask_to_adopt(part, "msgbatch_1", now(), cancel=True)
+    api.plan("GET", f"{BATCHES}/msgbatch_1", Reply(remote("msgbatch_1")))
+    look(part, 4)
+    assert part.state == "submitted"
+    canceling = Reply(remote("msgbatch_1", status="canceling"))
+    api.plan("POST", f"{BATCHES}/msgbatch_1/cancel", canceling)
+    assert cancelling.step(now() + HOUR)
+    part.refresh_from_db()
+    assert (part.processing_status, part.batch.state) == ("canceling", "canceling")
+
+
+def test_worker_asks_the_api_for_what_a_person_named(at_sandbox, part):
+    id = at_sandbox.create(body_of(part))
+    deciding.ask_to_adopt(part, id, now())
+    assert (part.state, part.adopt_id) == ("unknown", id)
+    look(part, 0)
+    assert (part.state, part.message_batch_id, part.adopt_id) == ("submitted", id, "")
+
+
+@pytest.mark.parametrize("fault", ["size", "nonce", "unknown id"])
+def test_what_cannot_be_the_part_is_refused_and_said(at_sandbox, part, fault):
+    if fault == "unknown id":
+        id = "msgbatch_01nothere"
+    else:
+        id = at_sandbox.create(foreign_body(6 if fault == "size" else 5))
+        at_sandbox.change(clock_offset=100)
+    deciding.ask_to_adopt(part, id, now())
+    look(part, 0)
+    assert (part.state, part.adopt_id, part.message_batch_id) == ("unknown", "", None)
+    said = {"size": "holds 6 requests", "nonce": "other custom_ids", "unknown id": "answers 404"}
+    event = Event.objects.get(verb="not_adopted")
+    assert said[fault] in event.sentence
+    assert event.sentence.startswith(f"{id} was not taken for part 1: ")
+    assert part.due_at > now(), "it is still looked for"
+
+
+def test_api_that_does_not_answer_keeps_the_wish(api, workspace):
+    part = make_unanswered(make_batch(workspace))
+    deciding.ask_to_adopt(part, "msgbatch_1", now())
+    api.plan("GET", f"{BATCHES}/msgbatch_1", refusal(529, "overloaded_error", "Overloaded"))
+    look(part, 0)
+    assert (part.state, part.adopt_id) == ("unknown", "msgbatch_1")
+    api.plan("GET", f"{BATCHES}/msgbatch_1", Reply(remote("msgbatch_1")))
+    look(part, 2)
+    assert part.message_batch_id == "msgbatch_1"
+
+
+def test_decision_goes_before_a_worker_that_is_looking(at_sandbox, part):
+    looking = MessageBatch.objects.claim("worker", now())
+    deciding.drop(part, now())
+    assert not reconciling.take(looking, polled(at_sandbox, part), "It is ours.")
+    part.refresh_from_db()
+    assert part.state == "dropped"
+
+
+def polled(at_sandbox, part):
+    at_sandbox.create(body_of(part))
+    with client_for(part.workspace.live_key()) as client:
+        return client.list_batches().data[0]
+
+
+def test_decision_that_a_worker_has_overtaken_is_refused(at_sandbox, part):
+    looking = MessageBatch.objects.claim("worker", now())
+    assert reconciling.take(looking, polled(at_sandbox, part), "It is ours.")
+    with pytest.raises(deciding.CannotResolve, match="Somebody else has decided"):
+        deciding.drop(part, now())
 
 
 @pytest.fixture
@@ -355,7 +498,7 @@ def built(at_sandbox, workspace):
 
 
 def test_send_again_replaces_the_part(at_sandbox, built):
-    reconciling.send_again(built, now())
+    deciding.send_again(built, now())
     assert built.batch.state == "building"
     assert building.step(now())
     assert submitting.step(now())
@@ -369,10 +512,10 @@ def test_send_again_replaces_the_part(at_sandbox, built):
 
 
 def test_adopt_waits_until_nothing_is_about_to_be_sent_again(at_sandbox, built):
-    reconciling.send_again(built, now())
+    deciding.send_again(built, now())
     id = at_sandbox.create(body_of(built))
     for _ in range(2):
-        with pytest.raises(reconciling.CannotResolve, match="is about to be sent again"):
+        with pytest.raises(deciding.CannotResolve, match="is about to be sent again"):
             reconciling.adopt(built, id)
         building.step(now())
     cancelling.request_cancel(built.batch, now())
@@ -381,26 +524,26 @@ def test_adopt_waits_until_nothing_is_about_to_be_sent_again(at_sandbox, built):
 
 
 def test_send_again_only_once(built):
-    reconciling.send_again(built, now())
-    with pytest.raises(reconciling.CannotResolve, match="was sent again already"):
-        reconciling.send_again(MessageBatch.objects.get(), now())
+    deciding.send_again(built, now())
+    with pytest.raises(deciding.CannotResolve, match="was sent again already"):
+        deciding.send_again(MessageBatch.objects.get(), now())
 
 
 def test_send_again_while_another_run_is_built(built):
     Run.objects.create(batch=built.batch, token="rest", state="queued", recipe={})
-    with pytest.raises(reconciling.CannotResolve, match="another run of this batch"):
-        reconciling.send_again(built, now())
+    with pytest.raises(deciding.CannotResolve, match="another run of this batch"):
+        deciding.send_again(built, now())
     built.refresh_from_db()
     assert built.state == "unknown"
 
 
 def test_rows_that_another_run_has_sent_are_not_sent_again(at_sandbox, built):
-    reconciling.drop(built)
+    deciding.drop(built, now())
     Run.objects.create(
         batch=built.batch, token="rest", state="queued", due_at=now(), recipe=built.batch.recipe
     )
     assert building.step(now())
-    reconciling.send_again(built, now())
+    deciding.send_again(built, now())
     assert building.step(now())
     assert Run.objects.get(token=f"again-{built.pk}").state == "refused"
     assert MessageBatch.objects.filter(state="queued").count() == 1
@@ -409,7 +552,7 @@ def test_rows_that_another_run_has_sent_are_not_sent_again(at_sandbox, built):
 def test_adopted_after_sending_again_counts_each_row_once(at_sandbox, built):
     """The first attempt turns up late: both are paid, the newest of a row counts."""
     at_sandbox.change(batch_seconds=0)
-    reconciling.send_again(built, now())
+    deciding.send_again(built, now())
     assert building.step(now())
     assert submitting.step(now())
     reconciling.adopt(built, at_sandbox.create(body_of(built)))

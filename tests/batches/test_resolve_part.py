@@ -112,6 +112,41 @@ def test_a_part_that_is_not_unknown_is_left_alone(part: MessageBatch) -> None:
             resolve(part, *answer)
 
 
+def test_a_refused_adoption_gives_the_part_back(part: MessageBatch, api: Operator) -> None:
+    MessageBatch.objects.filter(pk=part.pk).update(due_at=timezone.now())
+    found = api.create(["2_abcdefgh"])
+    with pytest.raises(CommandError, match="holds 1 request"):
+        resolve(part, "adopt", found)
+    assert MessageBatch.objects.claim("worker", timezone.now()) == part
+
+
+def test_adopt_and_cancel(part: MessageBatch, api: Operator) -> None:
+    resolve(part, "adopt", api.create(["2_abcdefgh", "3_abcdefgh", "4_abcdefgh"]), "--cancel")
+    assert part.cancel_requested_at is not None
+    assert part.state == State.SUBMITTED
+
+
+def test_leave_what_turned_up(part: MessageBatch) -> None:
+    resolve(part, "drop")
+    with pytest.raises(CommandError, match="Nothing of part 1 has turned up"):
+        resolve(part, "leave")
+    found = [{"id": "msgbatch_1", "ours": True, "processing_status": "ended"}]
+    MessageBatch.objects.filter(pk=part.pk).update(candidates=found)
+    part.refresh_from_db()
+    part.batch.recount()
+    assert Batch.objects.get().state == Batch.State.NEEDS_YOU
+    resolve(part, "leave")
+    assert Batch.objects.get().state == Batch.State.ENDED
+
+
+def test_start_again_what_was_set_aside(part: MessageBatch) -> None:
+    with pytest.raises(CommandError, match="Part 1 is not set aside"):
+        resolve(part, "start-again")
+    MessageBatch.objects.filter(pk=part.pk).update(crashes=3, due_at=None)
+    resolve(part, "start-again")
+    assert MessageBatch.objects.claim("worker", timezone.now()) == part
+
+
 def test_an_unknown_part_number(db: None) -> None:
     with pytest.raises(CommandError, match="There is no part 4711"):
         call_command("resolve_part", "4711", "drop")

@@ -53,10 +53,37 @@ def test_a_lease_that_ran_out_is_taken_over_and_counted_as_a_crash(make_row):
 
 def test_a_row_that_crashed_too_many_workers_is_set_aside(make_row):
     row = make_row()
-    for number in range(CRASH_LIMIT + 1):
+    for number in range(CRASH_LIMIT):
         assert Upload.objects.claim("ann", NOON + number * LEASE) == row
-    assert Upload.objects.claim("ann", NOON + 10 * LEASE) is None
+    third = Upload.objects.get()
+    assert Upload.objects.claim("bob", NOON + CRASH_LIMIT * LEASE) is None
     assert list(Upload.objects.set_aside()) == [row]
+    aside = Upload.objects.get()
+    assert (aside.owner, aside.lease_until, aside.crashes) == ("", None, CRASH_LIMIT)
+    assert Upload.objects.claim("bob", NOON + 10 * LEASE) is None
+    assert not third.release(NOON), "a third worker that was only slow may not write any more"
+
+
+def test_a_row_that_is_set_aside_does_not_keep_the_next_from_being_claimed(make_row):
+    make_row(NOON - SECOND, crashes=CRASH_LIMIT - 1, lease_until=NOON - SECOND)
+    other = make_row()
+    assert Upload.objects.claim("ann", NOON) == other
+
+
+def test_a_third_worker_that_still_renews_is_left_at_work(make_row):
+    row = make_row(crashes=CRASH_LIMIT - 1, lease_until=NOON - SECOND)
+    due = Upload.objects.due(NOON).filter(pk=row.pk, fence=row.fence)
+    Upload.objects.update(lease_until=NOON + LEASE)
+    row.put_aside(due, NOON)
+    assert Upload.objects.get().crashes == CRASH_LIMIT - 1
+
+
+def test_a_person_starts_again_what_was_set_aside(make_row):
+    row, running = make_row(None, crashes=CRASH_LIMIT), make_row(crashes=1)
+    assert row.start_again(NOON)
+    assert Upload.objects.claim("ann", NOON) in (row, running)
+    assert not row.start_again(NOON)
+    assert not running.start_again(NOON)
 
 
 def test_a_claim_within_a_narrowed_queryset(make_row):

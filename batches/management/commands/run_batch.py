@@ -282,8 +282,11 @@ class Command(BaseCommand):
     def ask(self, asked: list[Question]) -> None:
         for question in asked:
             self.say(f"{question.sentence} {question.in_a_shell}".rstrip())
-            if question.part:
-                command = f"manage.py resolve_part {question.part}"
+            command = f"manage.py resolve_part {question.part}"
+            if question.turned_up:
+                self.say(f"  Keep its answers:            {command} adopt {question.turned_up}")
+                self.say(f"  Leave them at the API:       {command} leave")
+            elif question.part:
                 self.say(f"  It is at the API after all:  {command} adopt MSGBATCH_ID")
                 self.say(
                     f"  Send it a second time:       {command} send-again --confirm {question.size}"

@@ -1,0 +1,14 @@
+"""What a person has to decide about a Batch, for the head of its pages."""
+
+from django import template
+
+from batches.asking import parts_to_decide
+from batches.models import Batch, MessageBatch
+
+register = template.Library()
+
+
+@register.simple_tag
+def part_to_decide(batch: Batch) -> MessageBatch | None:
+    """The first of them; None where something else is needed."""
+    return next(iter(parts_to_decide(batch)), None)
