@@ -4,7 +4,7 @@ A Request's id is arithmetic, `message_batch_id << 17 | position`, so that a par
 one id range: inserted in chunks, deleted in chunks, never by cascade.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Self
 
 from django.db import models, transaction
@@ -45,6 +45,33 @@ class IndexQuerySet(models.QuerySet[Any]):
                 prove()
                 chunk = self.filter(pk__gte=start, pk__lt=min(start + CHUNK, (last or 0) + 1))
                 chunk._raw_delete(chunk.db)
+
+
+class ResultQuerySet(IndexQuerySet):
+    def counting(self, batch: Batch) -> Self:
+        """The newest answer of each row; by type and row, in the order of an index."""
+        return self.filter(batch=batch, retried_in=None)
+
+    def answers_of(self, batch: Batch, rows: Collection[int]) -> Self:
+        """The answers that count, of some rows; found by the index, which begins with the type."""
+        types = [*Result.Type.values, *batch.concerns]
+        return self.counting(batch).filter(type__in=set(types), row__in=rows)
+
+    def mark(self, run: Run, rows: Collection[int]) -> None:
+        """These rows are sent once more: their answers count no more.
+
+        Raises where one of them counts no more already: no row is in two Runs at once.
+        """
+        marked = self.answers_of(run.batch, rows).update(retried_in=run)
+        if marked != len(rows):
+            raise ValueError(f"{run}: {marked:,} of {len(rows):,} answers were there to mark")
+
+    def unmark(self, run: Run, prove: Callable[[], None]) -> None:
+        """The answers that a Run has marked count again; a chunk at a time."""
+        while ids := list(self.filter(retried_in=run).values_list("pk", flat=True)[:CHUNK]):
+            with transaction.atomic():
+                prove()
+                self.filter(pk__in=ids, retried_in=run).update(retried_in=None)
 
 
 class Request(models.Model):
@@ -114,7 +141,7 @@ class Result(models.Model):
         Run, models.DO_NOTHING, null=True, blank=True, db_constraint=False, related_name="+"
     )
 
-    objects: Any = IndexQuerySet.as_manager()
+    objects: Any = ResultQuerySet.as_manager()
 
     class Meta:
         indexes = [
@@ -134,3 +161,26 @@ class Result(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type}, row {self.row} of batch {self.batch_id}"
+
+
+def link_rows(batch_id: int, rows: list[int], runs: dict[int, int]) -> set[int]:
+    """Let of all answers to each row the one of its newest attempt count.
+
+    `runs` names the Run of each part that was sent; an answer is marked with the Run of the
+    attempt that follows its own. Gives the parts of the answers that this has changed.
+    """
+    asked = Request.objects.filter(batch_id=batch_id, row__in=rows).order_by("-pk")
+    following: dict[int, int] = {}
+    wanted: dict[int, int | None] = {}
+    for pk, row in asked.values_list("pk", "row"):
+        if (part := pk >> POSITION_BITS) in runs:
+            wanted[pk] = following.get(row)
+            following[row] = runs[part]
+    marked = Result.objects.filter(pk__in=list(wanted)).values_list("pk", "retried_in_id")
+    changes: dict[int | None, list[int]] = {}
+    for pk, run in marked:
+        if run != wanted[pk]:
+            changes.setdefault(wanted[pk], []).append(pk)
+    for new, ids in changes.items():
+        Result.objects.filter(pk__in=ids).update(retried_in=new)
+    return {pk >> POSITION_BITS for ids in changes.values() for pk in ids}
