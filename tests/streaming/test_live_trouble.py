@@ -77,6 +77,18 @@ def test_who_has_scrolled_up_is_told_of_new_text_and_led_to_it(
     bob.wait_for_end()
 
 
+def test_a_busy_api_is_said_with_the_time_to_wait(
+    reader, conversation: Conversation, sandbox: Sandbox, scope: str
+) -> None:
+    whole, bob = whole_text(sandbox, scope), reader()
+    sandbox.fault(scope, "messages", "status", code=429, retry_after=3)
+    bob.ask(conversation)
+    expect(bob.page.locator("[data-state]")).to_have_text(
+        re.compile(r"Busy \(429\)\. Trying again in [123] s")
+    )
+    assert bob.wait_for_end() == whole
+
+
 def test_without_scripts_a_conversation_is_asked_read_and_stopped(
     browser: Browser, site: Site, cast_with_key: Cast, sandbox: Sandbox, scope: str
 ) -> None:
