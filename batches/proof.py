@@ -61,6 +61,7 @@ class Proof:
         names: Mapping[str, int] | None = None,
     ) -> None:
         self.part = part
+        self.nonce = part.nonce
         self.rows = rows
         self.names = names
         self.places: dict[int, Place] = {}
@@ -118,8 +119,7 @@ class Proof:
     def _place(self, row: int, kind: str, data: bytes) -> None:
         self.places[row] = Place(self.bytes, len(data), hash(data))
         self.bytes += len(data) + 1
-        self.digest.update(data)
-        self.digest.update(b"\n")
+        self.digest.update(data + b"\n")
         self.types[kind[:40]] += 1
 
     def _note_unexpected(self, custom_id: str) -> None:
@@ -132,7 +132,7 @@ class Proof:
         if self.names is not None:
             return self.names.get(custom_id)
         digits, _, nonce = custom_id.partition("_")
-        if nonce != self.part.nonce or not digits.isascii() or not digits.isdigit():
+        if nonce != self.nonce or not digits.isascii() or not digits.isdigit():
             return None
         # Written another way, a number is not what was sent; and int() takes 4,300 digits at most.
         row = -1 if digits[0] == "0" != digits or len(digits) > 18 else int(digits)

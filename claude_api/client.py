@@ -21,6 +21,7 @@ API_VERSION = "2026-10-21"
 BATCHES = "/v1/messages/batches"
 CHUNK_SIZE = 256 * 1024
 REPLY_LIMIT = 64 * 2**20
+SLOWEST = 16 * 1024  # bytes of results a second
 LONGEST_READ = 600.0
 LARGEST_CREATE = 256 * 2**20
 Page = TypeVar("Page")
@@ -57,11 +58,13 @@ class Client:
         transport: httpx.BaseTransport | None = None,
         connect_timeout: float = 5.0,
         read_timeout: float = 120.0,
+        slowest: int = SLOWEST,
     ) -> None:
         self.url = check_url(url)
         self.last = ReplyFacts()
         self._key = key
         self._read_timeout = read_timeout
+        self._slowest = slowest
         options: dict[str, Any] = {
             "headers": make_headers(key, version),
             "timeout": httpx.Timeout(read_timeout, connect=connect_timeout, pool=connect_timeout),
@@ -141,8 +144,8 @@ class Client:
     def download_results(self, id: str) -> Iterator[Iterator[bytes]]:
         """Open the results file of an ended batch; gives it in chunks of about 256 KB.
 
-        A break on the way, or a chunk that takes longer than the read timeout, raises
-        OutcomeUnknown. A body without a declared length may be short without any error:
+        A break on the way, a chunk that takes longer than the read timeout, or a body that
+        comes at less than 16 KB a second on the whole, raises OutcomeUnknown. A body without a declared length may be short without any error:
         only counting its lines proves it whole.
         """
         request = self._http.build_request(
@@ -224,16 +227,20 @@ class Client:
     def _read_chunks(self, response: httpx.Response) -> Iterator[bytes]:
         parts: list[bytes] = []
         size = 0
-        deadline = time.monotonic() + self._read_timeout
+        end = deadline = time.monotonic() + self._read_timeout
         for part in _read_parts(response.iter_bytes(), response, answered=True):
             parts.append(part)
             size += len(part)
+            now = time.monotonic()
+            end += len(part) / self._slowest
+            if now > end or (size < CHUNK_SIZE and now > deadline):
+                raise OutcomeUnknown("The results come too slowly.", answered=True)
             if size >= CHUNK_SIZE:
                 yield b"".join(parts)
+                # What is done with a chunk is not the API's time.
+                end += time.monotonic() - now
                 parts, size = [], 0
                 deadline = time.monotonic() + self._read_timeout
-            elif time.monotonic() > deadline:
-                raise OutcomeUnknown("The results come too slowly.", answered=True)
         if parts:
             yield b"".join(parts)
 

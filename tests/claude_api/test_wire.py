@@ -7,6 +7,7 @@ import ssl
 import struct
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -358,6 +359,26 @@ def test_trickling_reply_is_given_up(serve):
     client = Client(url, "sk-ant-key", read_timeout=0.4)
     with client, pytest.raises(OutcomeUnknown, match="too slowly"):
         client.retrieve_batch("msgbatch_01Abc")
+
+
+def test_results_that_come_slowly_on_the_whole_are_given_up(serve):
+    """Each chunk in time, and yet no end within the day."""
+    reached = []
+
+    def behave(connection):
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")
+        for number in range(100):
+            connection.sendall(b" " * 2**18)
+            reached.append(number)
+            time.sleep(0.05)
+
+    url = serve(behave).url
+    client = Client(url, "sk-ant-key", read_timeout=0.4, slowest=20 * 2**20)
+    with client, pytest.raises(OutcomeUnknown) as caught, client.download_results("b") as chunks:
+        list(chunks)
+    assert "too slowly" in str(caught.value)
+    assert 4 < len(reached) < 30
 
 
 def test_results_come_whole_in_large_chunks(serve):
