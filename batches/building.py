@@ -7,8 +7,8 @@ are, the second writes the files. All parts of a Run become queued in one short 
 import hashlib
 import random
 from array import array
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Set
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
 from typing import BinaryIO
@@ -19,15 +19,20 @@ from django.db.models import Max
 
 from batches import archive
 from batches.limits import Limits, ReadyRenderer
-from batches.models import Batch, MessageBatch, Request, Run, Upload
+from batches.models import Batch, MessageBatch, Request, Result, Run, Upload
 from batches.models.index import CHUNK
 from batches.planning import LINE_OVERHEAD, Selection, plan_parts
 from batches.problems import Problem
 from batches.recipe import Recipe, Rendered, Renderer
+from batches.retrying import Wish, answers_of, is_repeatable
 from batches.room import patient
 from batches.words import count
+from leases.models import CRASH_LIMIT
 from leases.renewing import Renewal, work_on
 
+WAIT = timedelta(seconds=1)
+# Of so many rows in a file it is quicker to look one up than to read them all.
+SPARSE = 50
 Render = Callable[[archive.Row], Rendered | list[Problem]]
 
 
@@ -42,6 +47,20 @@ class Survey:
     def add(self, number: int, rendered: Rendered) -> None:
         self.numbers.append(number)
         self.lengths.append(len(rendered.params) + LINE_OVERHEAD)
+
+
+class Chosen:
+    """The rows that a Run takes; of `answered` the newest answer counts no more from then on."""
+
+    def __init__(self, numbers: set[int], answered: Iterable[tuple[int, int]] = ()) -> None:
+        """`answered` are pairs of a row and the part of its answer."""
+        self.numbers = numbers
+        self.parts: set[int] = set()
+        self.answered: set[int] = set()
+        for row, part in answered:
+            if row in numbers:
+                self.answered.add(row)
+                self.parts.add(part)
 
 
 def step(at: datetime, only: Batch | None = None) -> bool:
@@ -62,26 +81,38 @@ def build_or_discard(run: Run, renewal: Renewal, at: datetime) -> None:
 
 def build(run: Run, renewal: Renewal, at: datetime) -> None:
     """Write the parts of a claimed Run and queue them, or refuse the Run with a reason."""
+    if is_cleaned_up_after(run):
+        run.release(at + WAIT)
+        return
     selection = msgspec.convert(run.selection, Selection)
     discard_unfinished(run, renewal)
-    survey = make_survey(run)
-    chosen = choose(run, selection, survey)
-    if not chosen:
+    wanted = find_repeated(run, selection) if selection.repeats else None
+    survey = make_survey(run, wanted)
+    chosen = wanted or Chosen(choose(run, selection, survey))
+    chosen.numbers.intersection_update(survey.numbers)
+    chosen.answered &= chosen.numbers
+    if not chosen.numbers:
         refuse(run, survey)
         return
     lengths = [
         length
         for number, length in zip(survey.numbers, survey.lengths, strict=True)
-        if number in chosen
+        if number in chosen.numbers
     ]
     again = MessageBatch.objects.filter(pk=selection.part).first()
     sizes = plan_parts(lengths, len(lengths) if again else selection.part_size)
-    rows = render_chosen(run, chosen)
+    rows, repeated = render_chosen(run, chosen.numbers), chosen.answered
     parts = [
-        write_part(create_part(run, number, again, renewal), islice(rows, size), renewal)
+        write_part(create_part(run, number, again, renewal), islice(rows, size), renewal, repeated)
         for number, size in enumerate(sizes, again.part if again else next_number(run))
     ]
-    queue(run, parts, survey, at)
+    queue(run, parts, survey, at, chosen)
+
+
+def is_cleaned_up_after(run: Run) -> bool:
+    """Whether the rows that another Run of the Batch has marked are still to be freed."""
+    canceled = run.batch.runs.filter(state=Run.State.REFUSED, crashes__lt=CRASH_LIMIT)
+    return canceled.exclude(due_at=None).exclude(pk=run.pk).exists()
 
 
 def discard_unfinished(run: Run, renewal: Renewal) -> None:
@@ -89,6 +120,7 @@ def discard_unfinished(run: Run, renewal: Renewal) -> None:
     unfinished = list(run.message_batches.filter(state=MessageBatch.State.BUILDING))
     # Only now, for whoever has taken the Run over since may have begun some of these.
     renewal.check()
+    Result.objects.unmark(run, renewal.check)
     for part in unfinished:
         Request.objects.delete_part(part.pk)
         if archive.requests(part.pk, 0).parent.exists():
@@ -96,12 +128,12 @@ def discard_unfinished(run: Run, renewal: Renewal) -> None:
         part.delete()
 
 
-def make_survey(run: Run) -> Survey:
+def make_survey(run: Run, only: Chosen | None = None) -> Survey:
     """The first pass; writes down on the way which rows the recipe cannot send, and why."""
     key = run.batch.workspace.live_key()
     survey, render = Survey(), renderer_for(run, Limits(key.models if key else []))
     with archive.writing(archive.left_out(run.pk, run.fence)) as file:
-        for row in upload_rows(run):
+        for row in upload_rows(run, only.numbers if only else None):
             rendered = [] if row.reason else render(row)
             if isinstance(rendered, Rendered):
                 survey.add(row.number, rendered)
@@ -125,15 +157,21 @@ def upload_of(run: Run) -> Upload:
     return upload
 
 
-def upload_rows(run: Run) -> Iterator[archive.Row]:
+def upload_rows(run: Run, only: set[int] | None = None) -> Iterator[archive.Row]:
+    """The rows in the order of the file; all of them, or `only` some."""
     upload = upload_of(run)
-    return archive.iterate_rows(upload.pk, upload.rows_fence or 0)
+    fence = upload.rows_fence or 0
+    if only is None:
+        return archive.iterate_rows(upload.pk, fence)
+    if len(only) * SPARSE < upload.rows:
+        return archive.read_rows(upload.pk, fence, sorted(only))
+    return (row for row in archive.iterate_rows(upload.pk, fence) if row.number in only)
 
 
 def renderer_for(run: Run, limits: Limits) -> Render:
     upload = upload_of(run)
     if upload.kind == Upload.Kind.REQUESTS:
-        return ReadyRenderer(limits).render
+        return ReadyRenderer(limits, run.selection.get("max_tokens", 0)).render
     return Renderer(msgspec.convert(run.recipe, Recipe), upload.columns).render
 
 
@@ -141,14 +179,27 @@ def choose(run: Run, selection: Selection, survey: Survey) -> set[int]:
     """The numbers of the rows to build, among those that can be sent."""
     taken = taken_rows(run)
     free = [number for number in survey.numbers if number not in taken]
-    if selection.kind == "part":
-        rows = Request.objects.of(selection.part).values_list("row", flat=True)
-        return set(rows.iterator()).intersection(free)
     if selection.kind == "first":
         return set(free[: selection.count])
     if selection.kind == "sample":
         return set(random.Random(selection.seed).sample(free, min(selection.count, len(free))))
     return set(free)
+
+
+def find_repeated(run: Run, selection: Selection) -> Chosen:
+    """The rows of a Run that sends again: of a part, or those whose newest answer is chosen.
+
+    No row that plainly succeeded is among them, whatever was asked for.
+    """
+    if selection.kind == "retry":
+        found = list(Wish(run.batch, selection, run.recipe).find())
+    else:
+        rows = set(Request.objects.of(selection.part).values_list("row", flat=True).iterator())
+        free = rows - taken_rows(run)
+        found = [one for one in answers_of(run.batch, rows) if is_repeatable(one)]
+        return Chosen(free.union(one.row for one in found), ((one.row, one.part) for one in found))
+    answered = ((one.row, one.part) for one in found if one.part)
+    return Chosen({one.row for one in found}, answered)
 
 
 def taken_rows(run: Run) -> set[int]:
@@ -166,22 +217,43 @@ def refuse(run: Run, survey: Survey) -> None:
         else "No row is left to send."
     )
     with transaction.atomic():
-        if run.release(None, state=Run.State.REFUSED, reason=reason, left_out_fence=run.fence):
-            Batch.objects.filter(pk=run.batch_id).update(left_out=survey.left_out)
+        if run.release(None, state=Run.State.REFUSED, reason=reason, **left_out_fence(run)):
+            tell_left_out(run, survey)
             run.batch.record("refused", reason)
             run.batch.recount()
+
+
+def sends_again(run: Run) -> bool:
+    return msgspec.convert(run.selection, Selection).repeats
+
+
+def left_out_fence(run: Run) -> dict[str, int]:
+    """A Run that sends again leaves out rows that were sent: what came of them stands there."""
+    return {} if sends_again(run) else {"left_out_fence": run.fence}
+
+
+def tell_left_out(run: Run, survey: Survey, at: datetime | None = None) -> None:
+    """How many rows the recipe cannot send; those that were sent before are not left out."""
+    rows = count(survey.left_out, "row")
+    if sends_again(run):
+        if survey.left_out:
+            said = f"{rows} cannot be sent with this recipe: the earlier answers stay."
+            run.batch.record("left_out", said, at=at, run=run.pk)
+        return
+    if at and survey.left_out != run.batch.left_out:
+        run.batch.record("left_out", f"{rows} left out.", at=at)
+    Batch.objects.filter(pk=run.batch_id).update(left_out=survey.left_out)
 
 
 def render_chosen(run: Run, chosen: set[int]) -> Iterator[tuple[int, Rendered]]:
     """The second pass: (row, rendered) of the chosen rows, in the order of the file."""
     # The limits have chosen the rows already, and may have been read anew since.
     render = renderer_for(run, Limits())
-    for row in upload_rows(run):
-        if row.number in chosen:
-            rendered = render(row)
-            if not isinstance(rendered, Rendered):
-                raise ValueError(f"row {row.number} of {run} could be sent a moment ago")
-            yield row.number, rendered
+    for row in upload_rows(run, chosen):
+        rendered = render(row)
+        if not isinstance(rendered, Rendered):
+            raise ValueError(f"row {row.number} of {run} could be sent a moment ago")
+        yield row.number, rendered
 
 
 def next_number(run: Run) -> int:
@@ -205,7 +277,10 @@ def create_part(
 
 
 def write_part(
-    part: MessageBatch, rows: Iterator[tuple[int, Rendered]], renewal: Renewal
+    part: MessageBatch,
+    rows: Iterator[tuple[int, Rendered]],
+    renewal: Renewal,
+    answered: Set[int] = frozenset(),
 ) -> MessageBatch:
     """Write one part's requests file and index it in chunks, as long as the Run is ours."""
     digest = hashlib.sha256()
@@ -213,7 +288,7 @@ def write_part(
         # One rendered row at a time: a chunk of long ones would be as large as the part.
         requests = (write_request(part, row, one, file, digest) for row, one in rows)
         while chunk := list(islice(requests, CHUNK)):
-            insert(chunk, renewal)
+            insert(part, chunk, renewal, answered)
     part.sha256 = digest.hexdigest()
     return part
 
@@ -243,27 +318,41 @@ def request_line(custom_id: str, params: bytes) -> bytes:
     return b'{"custom_id":"%s","params":%s}\n' % (custom_id.encode(), params)
 
 
-def insert(requests: list[Request], renewal: Renewal) -> None:
-    """Insert a chunk in one transaction with the proof that the Run is still ours."""
+def insert(
+    part: MessageBatch, requests: list[Request], renewal: Renewal, answered: Set[int]
+) -> None:
+    """Insert a chunk in one transaction with the proof that the Run is still ours.
+
+    The answers that its rows have so far count no more.
+    """
+    marked = answered & {request.row for request in requests}
     with transaction.atomic():
         renewal.check()
         Request.objects.bulk_create(requests)
+        if marked and part.run:
+            Result.objects.mark(part.run, marked)
 
 
-def queue(run: Run, parts: list[MessageBatch], survey: Survey, at: datetime) -> None:
+def queue(
+    run: Run,
+    parts: list[MessageBatch],
+    survey: Survey,
+    at: datetime,
+    chosen: Chosen | None = None,
+) -> None:
     """Make all parts visible and due at once; nothing happens if the Run was claimed anew."""
     requests = sum(part.size for part in parts)
     with transaction.atomic():
-        if not run.release(None, state=Run.State.BUILT, left_out_fence=run.fence):
+        if not run.release(None, state=Run.State.BUILT, **left_out_fence(run)):
             return
         for part in parts:
             part.state, part.due_at = MessageBatch.State.QUEUED, at
         MessageBatch.objects.bulk_update(
             parts, ["state", "due_at", "size", "bytes", "sha256"], batch_size=100
         )
-        if survey.left_out != run.batch.left_out:
-            run.batch.record("left_out", f"{count(survey.left_out, 'row')} left out.", at=at)
-        Batch.objects.filter(pk=run.batch_id).update(left_out=survey.left_out)
+        if chosen is not None and chosen.answered:
+            count_without_repeated(run, chosen)
+        tell_left_out(run, survey, at)
         run.batch.record(
             "built",
             f"{count(requests, 'request')} written in {count(len(parts), 'part')}.",
@@ -271,3 +360,13 @@ def queue(run: Run, parts: list[MessageBatch], survey: Survey, at: datetime) -> 
             run=run.pk,
         )
         run.batch.recount()
+
+
+def count_without_repeated(run: Run, chosen: Chosen) -> None:
+    """The parts whose rows are sent once more have fewer answers that count."""
+    marked = Result.objects.filter(retried_in=run).count()
+    if marked != len(chosen.answered):
+        raise ValueError(f"{run}: {marked:,} of {len(chosen.answered):,} answers are marked")
+    Batch.objects.select_for_update().get(pk=run.batch_id)
+    for part in MessageBatch.objects.filter(pk__in=chosen.parts).order_by("pk"):
+        part.count_again()

@@ -48,9 +48,12 @@ def request_cancel(batch: Batch, at: datetime, actor: "User | None" = None) -> i
             cancel_requested_at=at, due_at=at
         )
         wanted = batch.message_batches.filter(cancel_requested_at__isnull=False)
+        dropped = list(wanted.filter(state=State.QUEUED))
         wanted.filter(state=State.QUEUED).update(
             state=State.DROPPED, due_at=None, crashes=0, reason=NOT_SENT
         )
+        for part in dropped:
+            part.link_attempts()
         # It was not canceling that crashed the workers.
         wanted.filter(state=State.SUBMITTED, cancel_initiated_at=None).set_aside().exclude(
             processing_status="ended"

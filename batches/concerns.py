@@ -16,6 +16,8 @@ SAID_BY_TYPE = frozenset({"canceled", "expired", "missing"})
 UNFIT = "unfit"  # the answer does not fit the output format
 UNNAMED = "unnamed"  # the API gave no type of error
 LENGTH = 60
+# Sent again as they are, these fail again.
+WRONG_AS_THEY_ARE = frozenset({"invalid_request_error", "request_too_large", "not_found_error"})
 KINDS: dict[str, type | tuple[type, ...]] = {
     "object": dict,
     "array": list,
@@ -45,6 +47,11 @@ def find_concern(line: ResultLine, data: bytes, schema: Mapping[str, Any] | None
     if schema is None or line.stop_reason not in FINISHED or fits(read_answer(data).text, schema):
         return None
     return UNFIT
+
+
+def needs_another_recipe(kind: str, concern: str | None) -> bool:
+    """Whether a row like this gets nothing better by being sent once more as it is."""
+    return kind == "succeeded" or concern in WRONG_AS_THEY_ARE
 
 
 def output_schema(recipe: Mapping[str, Any]) -> Mapping[str, Any] | None:

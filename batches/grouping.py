@@ -185,7 +185,7 @@ def not_sent(batch: Batch) -> Iterator[Group]:
         if part.state in part.NOT_SENT:
             by_reason.setdefault(part.reason or "Canceled before it was sent.", []).append(part)
     for reason, unsent in by_reason.items():
-        number = sum(part.size - part.chosen_again(parts) for part in unsent)
+        number = sum(part.size - part.counted_elsewhere(parts) for part in unsent)
         # Most reasons name their part themselves.
         said = reason if "part" in reason.lower() else f"{name_parts(unsent)}: {reason}"
         advice = Advice(f"Not billed. {said}")

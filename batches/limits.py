@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from batches.problems import Problem
-from batches.recipe import Recipe, Rendered, ready
+from batches.recipe import Recipe, Rendered, raise_max_tokens, ready
 from claude_api.types import Model
 
 if TYPE_CHECKING:
@@ -91,15 +91,21 @@ class Limits:
 
 
 class ReadyRenderer:
-    """Renders the rows of an upload of ready requests: as they are, or what keeps them back."""
+    """Renders the rows of an upload of ready requests: as they are, or what keeps them back.
 
-    def __init__(self, limits: Limits) -> None:
+    Where fewer are asked for, `raised` is what becomes of max_tokens.
+    """
+
+    def __init__(self, limits: Limits, raised: int = 0) -> None:
         self._limits = limits
+        self._raised = raised
 
     def render(self, row: "Row") -> Rendered | list[Problem]:
         asked = msgspec.json.decode(row.params, type=Asked)
-        what = self._limits.objection(asked.model, asked.max_tokens)
+        raises = asked.max_tokens < self._raised
+        wanted = self._raised if raises else asked.max_tokens
+        what = self._limits.objection(asked.model, wanted)
         if not what:
-            return ready(row)
+            return raise_max_tokens(ready(row), self._raised) if raises else ready(row)
         most = self._limits.most_tokens(asked.model)
         return [Problem(what, row=row.number, fix=f"Write a whole number from 1 to {most:,}.")]

@@ -17,11 +17,17 @@ LINE_OVERHEAD = 64
 ENVELOPE = len(b'{"requests":[]}')
 
 
+# A type that no answer has: rows of parts that were never sent.
+NOT_SENT = "not_sent"
+
+
 class Selection(msgspec.Struct, frozen=True, omit_defaults=True):
     """Which of the rows that can be sent a Run takes.
 
     `all` and `rest` take every row that no part has yet, `first` and `sample` so many of them,
-    `part` the rows of one MessageBatch that is sent again.
+    `part` the rows of one MessageBatch that is sent again. `retry` takes rows by the types and
+    concerns of their newest answers, or by their numbers; `max_tokens` raises that of ready
+    requests, which have no recipe.
     """
 
     kind: str = "all"
@@ -29,6 +35,15 @@ class Selection(msgspec.Struct, frozen=True, omit_defaults=True):
     seed: int = 0
     part: int = 0
     part_size: int = 0
+    types: list[str] = []
+    concerns: list[str] = []
+    rows: list[int] = []
+    max_tokens: int = 0
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it takes rows that may have been sent before."""
+        return self.kind in ("part", "retry")
 
 
 def plan_parts(lengths: Sequence[int], part_size: int = 0) -> list[int]:

@@ -1,0 +1,287 @@
+"""Rows that are sent once more: which, how often they count, and what became of the first time."""
+
+import threading
+import time
+
+import msgspec
+import pytest
+from django.db import connection
+
+from batches import archive, building
+from batches.cancelling import request_cancel
+from batches.deciding import send_again
+from batches.models import Batch, MessageBatch, Request, Result, Run
+from batches.planning import Selection
+from batches.retrying import CannotRetry, Wish, retry
+from batches.reviewing import token_of
+from leases.renewing import Renewal
+from tests.batches import build
+from tests.batches.answers import BUSY, CANCELED, CUT, EXPIRED, REFUSED, WRONG, answered, collect
+from tests.batches.stage import now, rows_of
+from workspaces.models import Event
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
+FINE = build.succeeded("fine")
+# Rows 2 to 9.
+ANSWERS = dict(enumerate([FINE, BUSY, EXPIRED, CANCELED, WRONG, CUT, REFUSED, FINE], 2))
+OTHER = {"max_tokens": 4_096}
+
+
+@pytest.fixture
+def batch(workspace) -> Batch:
+    return answered(ANSWERS)
+
+
+def wish(batch, recipe=None, **selection):
+    chosen = Selection(kind="retry", **selection)
+    return Wish(batch, chosen, {**batch.recipe, **(recipe or {})})
+
+
+def press(batch, recipe=None, **selection):
+    chosen = wish(batch, recipe, **selection)
+    return retry(chosen, now(), token=token_of(batch), sentence="Alice pressed Retry.")
+
+
+def run(batch, recipe=None, **selection):
+    """Press and build; the new Run and its parts."""
+    started = press(batch, recipe, **selection)
+    assert building.step(now(), only=batch)
+    started.refresh_from_db()
+    batch.refresh_from_db()
+    return started, list(started.message_batches.order_by("part"))
+
+
+def adds_up(batch):
+    batch.refresh_from_db()
+    assert batch.rows == batch.left_out + batch.not_sent + batch.sent + batch.not_chosen
+    waiting = sum(part.size for part in batch.message_batches.filter(state="queued"))
+    assert (batch.waiting, batch.sent) == (waiting, batch.answered + waiting)
+    counted = Result.objects.counting(batch)
+    assert counted.count() == batch.answered
+    assert counted.values("row").distinct().count() == batch.answered
+    return batch
+
+
+def test_rows_are_sent_again_and_their_first_answers_count_no_more(batch):
+    started, [part] = run(batch, types=["expired", "canceled"], concerns=["overloaded_error"])
+    assert (started.state, part.state, part.part) == ("built", "queued", 2)
+    assert rows_of(part) == [3, 4, 5]
+    marked = Result.objects.filter(retried_in=started).order_by("row")
+    assert list(marked.values_list("row", flat=True)) == [3, 4, 5]
+    assert (adds_up(batch).sent, batch.waiting, batch.succeeded) == (8, 3, 4)
+    assert (batch.errored, batch.expired, batch.canceled) == (1, 0, 0)
+    collect(part, {3: FINE, 4: FINE, 5: BUSY})
+    assert (adds_up(batch).succeeded, batch.errored, batch.waiting) == (6, 2, 0)
+    assert batch.concerns["errored"] == {"invalid_request_error": 1, "overloaded_error": 1}
+
+
+def test_a_plain_success_is_never_taken(batch):
+    started, parts = run(batch, OTHER, types=["succeeded"], rows=[2, 9])
+    assert (started.state, started.reason, parts) == ("refused", "No row is left to send.", [])
+    _, [part] = run(batch, OTHER, types=["succeeded"])
+    assert rows_of(part) == [7, 8]
+    adds_up(batch)
+
+
+def test_what_is_wrong_as_it_is_goes_with_another_recipe_only(batch):
+    mended = {"types": ["succeeded"], "concerns": ["invalid_request_error"]}
+    tally = wish(batch, **mended).tally()
+    assert (tally.rows, tally.unedited) == (0, 3)
+    started, _ = run(batch, **mended)
+    assert started.state == "refused"
+    tally = wish(batch, OTHER, **mended).tally()
+    assert (tally.rows, tally.unedited, tally.billed) == (3, 0, 2)
+    _, [part] = run(batch, OTHER, **mended)
+    assert rows_of(part) == [6, 7, 8]
+    line = archive.requests(part.pk, part.requests_fence).read_bytes().splitlines()[0]
+    assert msgspec.json.decode(line)["params"]["max_tokens"] == 4_096
+    first = batch.runs.order_by("pk").first()
+    assert first.recipe.get("max_tokens") != 4_096
+
+
+def test_the_same_other_recipe_is_not_another_one_twice(batch):
+    _, [part] = run(batch, OTHER, rows=[7])
+    collect(part, {7: CUT})
+    assert wish(batch, OTHER, rows=[7]).tally().unedited == 1
+    assert wish(batch, {"max_tokens": 5_000}, rows=[7]).tally().rows == 1
+
+
+def test_counters_and_rows_agree_on_how_many(batch):
+    for chosen in [
+        {"types": ["errored"]},
+        {"types": ["expired", "canceled", "errored", "succeeded"]},
+        {"concerns": ["max_tokens", "overloaded_error"]},
+        {"rows": [2, 3, 4, 6, 7, 999]},
+    ]:
+        for recipe in ({}, OTHER):
+            asked = wish(batch, recipe, **chosen)
+            assert asked.tally().rows == len(list(asked.find())), (chosen, recipe)
+
+
+def test_rows_of_a_part_that_is_still_collected_wait(batch):
+    MessageBatch.objects.update(state="incomplete")
+    tally = wish(batch, types=["expired"]).tally()
+    assert (tally.rows, tally.unsettled) == (0, 1)
+    started, _ = run(batch, types=["expired"])
+    assert started.state == "refused"
+
+
+def test_a_retry_of_a_retry(batch):
+    first, [part] = run(batch, rows=[3])
+    collect(part, {3: BUSY})
+    second, [again] = run(batch, rows=[3])
+    assert (rows_of(again), again.part) == ([3], 3)
+    marks = Result.objects.filter(row=3).order_by("pk").values_list("retried_in", flat=True)
+    assert list(marks) == [first.pk, second.pk]
+    collect(again, {3: FINE})
+    assert adds_up(batch).errored == 1
+
+
+@pytest.mark.parametrize("way", ["canceled", "rejected"])
+def test_what_was_not_sent_after_all_keeps_its_first_answer(batch, way):
+    before = (batch.sent, batch.succeeded, batch.concerns)
+    _, [part] = run(batch, types=["expired", "errored"])
+    assert part.size == 2
+    if way == "canceled":
+        request_cancel(batch, now())
+    else:
+        part.state = "sending"
+        part.save()
+        assert part.move("rejected", reason="too large")
+    assert adds_up(batch).not_sent == 0
+    assert (batch.sent, batch.succeeded, batch.concerns) == before
+    assert not Result.objects.exclude(retried_in=None).exists()
+    again, [part] = run(batch, types=["expired", "errored"])
+    assert (again.state, part.size) == ("built", 2)
+    adds_up(batch)
+
+
+def test_a_retry_that_is_sent_again_takes_the_same_rows(batch):
+    _, [part] = run(batch, types=["expired", "errored"])
+    part.state = "rejected"
+    part.save()
+    part.link_attempts()
+    send_again(part, now())
+    assert building.step(now(), only=batch)
+    [again] = batch.message_batches.filter(replaces=part)
+    assert (rows_of(again), again.state, again.part) == (rows_of(part), "queued", part.part)
+    adds_up(batch)
+
+
+def test_a_dropped_retry_that_turns_up_counts_again(batch):
+    _, [part] = run(batch, rows=[3])
+    part.move("dropped")
+    assert adds_up(batch).waiting == 0
+    part.move("submitted", message_batch_id="msgbatch_found")
+    batch.refresh_from_db()
+    assert (batch.waiting, batch.sent) == (1, 8)
+    assert Result.objects.get(row=3).retried_in_id == part.run_id
+
+
+def test_a_builder_that_died_while_marking_leaves_no_mark(batch):
+    started = press(batch, types=["expired", "errored"])
+    Result.objects.mark(started, [3])
+    half = MessageBatch.objects.create(
+        workspace=batch.workspace, batch=batch, run=started, part=2, requests_fence=0, size=1
+    )
+    Request.objects.create(
+        pk=Request.key(half.pk, 0), batch=batch, row=3, own_id="r-3", offset=0, length=1
+    )
+    assert building.step(now(), only=batch)
+    [part] = started.message_batches.all()
+    assert (part.pk != half.pk, rows_of(part)) == (True, [3, 4])
+    assert Result.objects.filter(retried_in=started).count() == 2
+    adds_up(batch)
+
+
+def test_a_retry_that_is_canceled_while_it_is_built_frees_its_rows(batch):
+    started = press(batch, types=["expired"])
+    Result.objects.mark(started, [4])
+    request_cancel(batch, now())
+    later = press(batch, types=["expired"])
+    while building.step(now(), only=batch):
+        later.refresh_from_db()
+    if later.state == "queued":
+        time.sleep(1.1)
+        assert building.step(now(), only=batch)
+    later.refresh_from_db()
+    assert later.state == "built"
+    assert Result.objects.get(row=4).retried_in_id == later.pk
+    adds_up(batch)
+
+
+def test_a_second_builder_takes_over_and_the_first_can_write_no_more(batch):
+    started = press(batch, types=["expired", "errored"])
+    stale = Run.objects.get(pk=started.pk)
+    assert building.step(now(), only=batch)
+    with pytest.raises(Exception, match="claimed by another worker"):
+        building.build(stale, Renewal(stale), now())
+    assert started.message_batches.count() == 1
+    assert Result.objects.filter(retried_in=started).count() == 2
+    adds_up(batch)
+
+
+def test_two_who_press_at_once_make_one_run(batch):
+    token, said = token_of(batch), []
+
+    def press_once() -> None:
+        try:
+            retry(wish(batch, types=["expired"]), now(), token=token, sentence="Pressed.")
+            said.append("made")
+        except CannotRetry as error:
+            said.append(str(error))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=press_once) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(said) == ["Another run of this batch is being built.", "made"]
+    assert batch.runs.filter(state="queued").count() == 1
+
+
+def test_ready_requests_go_again_with_more_tokens(workspace):
+    params = b'{ "model":"claude-haiku-4-5","messages":[{"role":"user","content":"\xc3\xbc"}],'
+    params += b'"max_tokens": 7}'
+    raw = msgspec.Raw(params)
+    rows = [archive.Row(number, own_id=f"r-{number}", params=raw) for number in (1, 2)]
+    batch = build.make_batch(build.make_upload([], rows), rows=2)
+    first = build.make_part(build.make_run(batch), {1: "r-1", 2: "r-2"})
+    collect(first, {1: CUT, 2: WRONG})
+    batch.refresh_from_db()
+    named = {"concerns": ["max_tokens", "invalid_request_error"]}
+    assert Wish(batch, Selection(kind="retry", **named), {}).tally().unedited == 2
+    chosen = Wish(batch, Selection(kind="retry", max_tokens=90, **named), {})
+    assert (chosen.tally().rows, chosen.tally().unedited) == (1, 1)
+    retry(chosen, now(), token=token_of(batch), sentence="Pressed.")
+    assert building.step(now(), only=batch)
+    [part] = batch.message_batches.filter(state="queued")
+    line = archive.requests(part.pk, part.requests_fence).read_bytes()
+    sent = params.replace(b"{ ", b"{").replace(b": 7", b":90")
+    assert line == b'{"custom_id":"%s","params":%s}\n' % (part.custom_id(1).encode(), sent)
+
+
+def test_rows_that_the_other_recipe_cannot_send_keep_their_answers(workspace):
+    batch = answered({2: EXPIRED, 3: EXPIRED})
+    rows = [archive.Row(2, cells=["r-2", ""]), archive.Row(3, cells=["r-3", "text"])]
+    with archive.writing(archive.rows(batch.upload_id, 1)) as file:
+        file.writelines(msgspec.json.encode(row) + b"\n" for row in rows)
+    with archive.writing(archive.rows_index(batch.upload_id, 1)) as file:
+        file.write(archive.INDEX_ENTRY.pack(2, 0))
+        file.write(archive.INDEX_ENTRY.pack(3, len(msgspec.json.encode(rows[0])) + 1))
+    _, [part] = run(batch, types=["expired"])
+    assert rows_of(part) == [3]
+    assert (adds_up(batch).left_out, batch.expired, batch.sent) == (0, 1, 2)
+    told = Event.objects.get(verb="left_out").sentence
+    assert told == "1 row cannot be sent with this recipe: the earlier answers stay."
+
+
+def test_ten_thousand_rows_are_retried_in_chunks(workspace):
+    batch = answered(dict.fromkeys(range(2, 10_002), EXPIRED))
+    began = time.monotonic()
+    _, parts = run(batch, types=["expired"])
+    assert time.monotonic() - began < 20
+    assert sum(part.size for part in parts) == 10_000
+    assert (adds_up(batch).waiting, batch.expired) == (10_000, 0)
