@@ -150,10 +150,11 @@ async def results(request: web.Request) -> web.StreamResponse:
     scope, batch = request[SCOPE], _found(request)
     if not batch.is_available(scope.now()) or _is_unseen(request, batch.ended_at):
         raise not_found(f"Message Batch {batch.id} has no available results.")
-    return Streamed(_chunks(result_lines(batch, scope.store.requests(batch))), JSONL)
+    return Streamed(_chunks(scope, batch), JSONL)
 
 
-async def _chunks(lines: Iterator[bytes]) -> AsyncGenerator[bytes]:
+async def _chunks(scope: Scope, batch: Batch) -> AsyncGenerator[bytes]:
+    lines = result_lines(batch, scope.store.requests(batch))
     while chunk := await asyncio.to_thread(_take, lines):
         yield chunk
 

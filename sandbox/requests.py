@@ -17,6 +17,7 @@ REQUEST_ID = web.RequestKey("request_id", str)
 SCOPE = web.RequestKey("scope", Scope)
 MOST_BYTES = web.AppKey("most_bytes", int)
 PLAIN = "identity"
+WORTH_ANOTHER_TRY = (408, 409, 429)  # to the official SDKs
 VERSION = web.RequestKey("version", str)
 CLIENT_GONE = 499  # nobody is left to read it
 # What a fault asks of a handler, and what it hears from it.
@@ -95,6 +96,6 @@ def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -
 
 def refusal(error: ApiError, request_id: str | None) -> web.Response:
     response = reply(error.body(request_id), status=error.status)
-    if 400 <= error.status < 500:
+    if 400 <= error.status < 500 and error.status not in WORTH_ANOTHER_TRY:
         response.headers["x-should-retry"] = "false"
     return response

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from email.utils import format_datetime
 
 from aiohttp import web
 
@@ -103,6 +104,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     if scope is not None:
         reset = scope.now().replace(microsecond=0)
         headers |= {
+            "date": format_datetime(scope.now(), usegmt=True),
             "anthropic-organization-id": ORGANIZATION,
             "anthropic-workspace-id": scope.workspace_id,
             "anthropic-ratelimit-requests-limit": str(RATE_LIMIT),

@@ -14,7 +14,7 @@ from sandbox.faults.wire import End, hang_up, keep_silent, read_body
 from sandbox.requests import RECEIVED, REQUEST_ID, refusal
 
 When = Literal["before_body", "in_body", "after_body", "after_effect"]
-Shape = Literal["api", "html", "text", "json", "empty"]
+Shape = Literal["api", "edge", "html", "text", "json", "empty"]
 
 TYPES = {
     400: ("invalid_request_error", "Bad Request"),
@@ -25,8 +25,8 @@ TYPES = {
         "Your API key does not have permission to use the specified resource.",
     ),
     404: ("not_found_error", "Not Found"),
-    408: ("invalid_request_error", "Request Timeout"),
-    409: ("invalid_request_error", "Conflict"),
+    408: ("timeout_error", "Request Timeout"),
+    409: ("conflict_error", "Conflict"),
     413: ("request_too_large", "Request exceeds the maximum size"),
     429: ("rate_limit_error", "This request would exceed your organization's rate limit."),
     500: ("api_error", "Internal server error"),
@@ -37,6 +37,7 @@ TYPES = {
 }
 # What else stands in front of the API answers in its own way.
 PLAIN_SHAPES: dict[str, tuple[str, str]] = {
+    "edge": ("application/json", '{{"error": {{"type": "{kind}", "message": "{reason}"}}}}'),
     "html": ("text/html", "<html><body><h1>{code} {reason}</h1><hr>nginx</body></html>\n"),
     "text": ("text/plain", "upstream connect error or disconnect before headers"),
     "json": ("application/json", '{{"message": "{reason}"}}'),
@@ -80,16 +81,17 @@ class Status(Answering, frozen=True, kw_only=True, tag="status"):
         return made
 
     def _shaped(self, request: web.Request) -> web.Response:
-        kind, message = TYPES.get(self.code, ("api_error", "Unexpected"))
-        error = ApiError(
-            self.code, self.error_type or kind, self.message or message, self.error_code
-        )
+        error = ApiError(self.code, *self._told(), self.error_code)
         return refusal(error, request[REQUEST_ID] if self.request_id else None)
+
+    def _told(self) -> tuple[str, str]:
+        kind, message = TYPES.get(self.code, ("api_error", "Unexpected"))
+        return self.error_type or kind, self.message or message
 
     def _plain(self) -> web.Response:
         content_type, text = PLAIN_SHAPES[self.shape]
-        reason = self.message or TYPES.get(self.code, ("", "Unexpected"))[1]
-        text = text.format(code=self.code, reason=reason)
+        kind, reason = self._told()
+        text = text.format(code=self.code, kind=kind, reason=reason)
         return web.Response(text=text, status=self.code, content_type=content_type)
 
 

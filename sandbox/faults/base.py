@@ -16,6 +16,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # What is changed in a hurry by hand should not hang a sandbox for a week.
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=1 << 40)]
 Size = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
 
 BATCHES = "/v1/messages/batches"

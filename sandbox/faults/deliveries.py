@@ -1,7 +1,7 @@
 """Faults of how an answer travels: cut, slow, with a wrong length, in another transfer."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Annotated, Literal
 
@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from sandbox.faults.base import Count, Fault, Seconds
-from sandbox.faults.pieces import joined, one, pieces_of, records, zipped
+from sandbox.faults.pieces import AsyncPieces, joined, one, pieces_of, records, zipped
 from sandbox.faults.wire import End, hang_up, write, write_head
 from sandbox.requests import Streamed
 
@@ -43,7 +43,7 @@ class Delivery(Fault, frozen=True, kw_only=True):
 
     async def length(self, whole: bytes, response: web.StreamResponse) -> int:
         """The length that is declared."""
-        return len(await joined(zipped(one(whole)))) if self.gzip else len(whole)
+        return len(await joined(self._zipped(records(one(whole), response))))
 
     async def close(self, request: web.Request, form: Form) -> web.Response:
         if form == "chunked":
@@ -71,7 +71,10 @@ class Delivery(Fault, frozen=True, kw_only=True):
         self, pieces: AsyncIterator[bytes], response: web.StreamResponse
     ) -> AsyncIterator[bytes]:
         content = self.content(records(pieces, response))
-        return self.coded(zipped(content, self.finishes_gzip()) if self.gzip else content)
+        return self.coded(self._zipped(content, self.finishes_gzip()))
+
+    def _zipped(self, content: AsyncIterator[bytes], finish: bool = True) -> AsyncIterator[bytes]:
+        return zipped(content, finish) if self.gzip else content
 
 
 def _chunk(part: bytes) -> bytes:
@@ -113,9 +116,7 @@ class Cut(Delivery, frozen=True, kw_only=True, tag="cut"):
         return await hang_up(request, self.end)
 
 
-async def _first_records(
-    lines: AsyncIterator[bytes], count: int, size: int
-) -> AsyncGenerator[bytes]:
+async def _first_records(lines: AsyncIterator[bytes], count: int, size: int) -> AsyncPieces:
     position = 0
     async for line in lines:
         if position == count:
@@ -125,7 +126,7 @@ async def _first_records(
         position += 1
 
 
-async def _first_bytes(parts: AsyncIterator[bytes], size: int) -> AsyncGenerator[bytes]:
+async def _first_bytes(parts: AsyncIterator[bytes], size: int) -> AsyncPieces:
     if size < 0:
         yield (await joined(parts))[:size]
         return
@@ -152,9 +153,7 @@ class Pause(Delivery, frozen=True, kw_only=True, tag="pause"):
         return _stopping(_split_at(parts, self.size), min(self.size, 1), self.seconds)
 
 
-async def _stopping(
-    parts: AsyncIterator[bytes], count: int, seconds: float
-) -> AsyncGenerator[bytes]:
+async def _stopping(parts: AsyncIterator[bytes], count: int, seconds: float) -> AsyncPieces:
     position = 0
     async for part in parts:
         if position == count:
@@ -163,7 +162,7 @@ async def _stopping(
         position += 1
 
 
-async def _split_at(parts: AsyncIterator[bytes], size: int) -> AsyncGenerator[bytes]:
+async def _split_at(parts: AsyncIterator[bytes], size: int) -> AsyncPieces:
     """The first `size` bytes in one part, then the others as they come."""
     first = b""
     async for part in parts:
@@ -183,7 +182,7 @@ class Slow(Delivery, frozen=True, kw_only=True, tag="slow"):
 
     rate: Annotated[float, msgspec.Meta(gt=0, le=1e9)]
 
-    async def coded(self, parts: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    async def coded(self, parts: AsyncIterator[bytes]) -> AsyncPieces:
         size = max(1, int(self.rate / TICKS))
         async for part in parts:
             for start in range(0, len(part), size):

@@ -8,7 +8,19 @@ import msgspec
 from sandbox.errors import ApiError, invalid
 from sandbox.faults.answers import Delay, Drop, Late, Redirect, Silence, Status
 from sandbox.faults.base import Fault
+from sandbox.faults.bodies import Body, GzipBomb, Split
 from sandbox.faults.deliveries import Cut, Pause, Slow, Transfer, WrongLength
+from sandbox.faults.events import ErrorEvent, OddEvent, Padding, Pings
+from sandbox.faults.lines import (
+    DoubledLines,
+    ForeignLines,
+    LongLines,
+    MissingLines,
+    OddLines,
+    ShuffledLines,
+    UnendedLines,
+)
+from sandbox.faults.merging import Change
 from sandbox.faults.world import ForeignBatches, Lag
 
 KINDS: dict[str, type[Fault]] = {
@@ -16,6 +28,9 @@ KINDS: dict[str, type[Fault]] = {
     for kind in (
         *(Status, Redirect, Drop, Silence, Delay, Late),
         *(Lag, ForeignBatches),
+        *(Body, Change, GzipBomb, Split),
+        *(MissingLines, DoubledLines, ForeignLines, ShuffledLines, UnendedLines, LongLines),
+        *(OddLines, ErrorEvent, OddEvent, Pings, Padding),
         *(Cut, Pause, Slow, Transfer, WrongLength),
     )
 }

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import socket
 import struct
-from email.utils import formatdate
 from typing import Literal
 
 from aiohttp import web
@@ -16,7 +15,7 @@ MOST_BUFFERED = 1 << 20
 LOOK = 0.01
 PATIENCE = 1.0
 NO_LINGERING = struct.pack("ii", 1, 0)
-FRAMING = ("content-length", "transfer-encoding", "connection", "date")
+FRAMING = ("content-length", "transfer-encoding", "connection")
 
 
 async def read_body(request: web.Request, size: int | None = None) -> None:
@@ -84,7 +83,7 @@ async def write_head(
     await request.app.on_response_prepare.send(request, response)
     written = response.headers.items()
     headers = {name: value for name, value in written if name.lower() not in FRAMING}
-    headers |= {"Date": formatdate(usegmt=True), "Connection": "close", **framing}
+    headers |= {"Connection": "close", **framing}
     lines = [f"HTTP/1.1 {response.status} {response.reason}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     await write(request, "\r\n".join([*lines, "", ""]).encode())

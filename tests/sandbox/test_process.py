@@ -36,6 +36,21 @@ def test_it_works(tmp_path: Path) -> None:
     assert READY.fullmatch((tmp_path / "log").read_text().strip())
 
 
+def test_it_misbehaves_from_the_start(tmp_path: Path) -> None:
+    faults = ("--fault", "list:503", "--fault", "create:drop,when=after_effect,times=null")
+    json_too = ("--fault", '{"on": "models", "kind": "body", "form": "html"}')
+    with started(tmp_path, *faults, *json_too) as (api, _):
+        assert api.get("/v1/messages/batches").status_code == 503
+        for _ in range(2):
+            with pytest.raises(httpx.RemoteProtocolError):
+                api.try_create(request())
+        assert len(api.get("/v1/messages/batches").json()["data"]) == 2
+        assert api.get("/v1/models").headers["content-type"] == "text/html"
+        neighbour = Api(str(api.http.base_url), "sk-ant-neighbour-1")
+        with neighbour.http:
+            assert neighbour.get("/v1/messages/batches").status_code == 503
+
+
 def test_state_survives_a_kill(tmp_path: Path) -> None:
     data = ("--data", str(tmp_path / "data"))
     with started(tmp_path, *data) as (api, process):
@@ -138,6 +153,9 @@ def test_a_host_that_others_reach_is_refused(host: str) -> None:
         ("--token-rate", "nan"),
         ("--batch-seconds", "soon"),
         ("--port", "65536"),
+        ("--fault", "create"),
+        ("--fault", "create:flood"),
+        ("--fault", "{"),
         ("--what",),
     ],
 )
