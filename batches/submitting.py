@@ -28,6 +28,7 @@ from batches.calling import (
     why_no_key,
 )
 from batches.models import Batch, MessageBatch
+from batches.room import NO_ROOM_PAUSE, why_no_room
 from batches.words import count, say_size
 from claude_api import (
     ApiError,
@@ -79,6 +80,8 @@ def submit(part: MessageBatch, renewal: Renewal, at: datetime) -> None:
         recover(part, key, created)
     elif fault := find_damage(part):
         drop_damaged(part, fault)
+    elif why := why_no_room():
+        part.release(at + NO_ROOM_PAUSE, reason=why)
     else:
         with client_for(key) as client:
             try:
