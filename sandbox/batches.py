@@ -17,6 +17,7 @@ from sandbox.lifecycle import Batch, counted, planned_end, shown
 from sandbox.paging import envelope, read_cursor
 from sandbox.receiving import Received, receive
 from sandbox.requests import (
+    COUNTS_EARLY,
     EFFECT,
     PLAIN,
     REQUEST_ID,
@@ -210,6 +211,9 @@ def _shown(request: web.Request, batch: Batch, at: Any = None) -> dict[str, Any]
     scope = request[SCOPE]
     at = at or scope.now()
     ended = batch.has_ended(at)
-    counts = scope.store.count(batch) if ended else counted(processing=batch.size)
+    done = batch.done(at) if COUNTS_EARLY in request else 0
+    counts = counted(processing=batch.size - done, succeeded=done)
+    if ended:
+        counts = scope.store.count(batch)
     url = f"{request.scheme}://{request.host}/v1/messages/batches/{batch.id}/results"
     return shown(batch, counts, at, url)

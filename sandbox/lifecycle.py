@@ -57,6 +57,11 @@ class Batch(msgspec.Struct):
         self.cancel_ends_at = at + timedelta(seconds=min(planned / 4, LONGEST_CANCEL))
         return True
 
+    def done(self, at: datetime) -> int:
+        """How many succeed in the time until then, never more than in all."""
+        share = (at - self.created_at) / (self.ends_at - self.created_at)
+        return min(int(self.size * max(share, 0)), self.succeeding)
+
     def leftover(self) -> str | None:
         """What becomes of requests that were not run before the end; None when all were."""
         if self.ended_at == self.ends_at:

@@ -23,6 +23,7 @@ CLIENT_GONE = 499  # nobody is left to read it
 # What a fault asks of a handler, and what it hears from it.
 RECEIVED: web.RequestKey[Callable[[], Awaitable[None]]] = web.RequestKey("received")
 UNSEEN = web.RequestKey("unseen", timedelta)
+COUNTS_EARLY = web.RequestKey("counts_early", bool)
 EFFECT = web.RequestKey("effect", str)
 FOREIGN = web.RequestKey("foreign", list[str])
 

@@ -21,13 +21,13 @@ from sandbox.faults.lines import (
     UnendedLines,
 )
 from sandbox.faults.merging import Change
-from sandbox.faults.world import ForeignBatches, Lag
+from sandbox.faults.world import EarlyCounts, ForeignBatches, Lag
 
 KINDS: dict[str, type[Fault]] = {
     str(kind.__struct_config__.tag): kind
     for kind in (
         *(Status, Redirect, Drop, Silence, Delay, Late),
-        *(Lag, ForeignBatches),
+        *(Lag, EarlyCounts, ForeignBatches),
         *(Body, Change, GzipBomb, Split),
         *(MissingLines, DoubledLines, ForeignLines, ShuffledLines, UnendedLines, LongLines),
         *(OddLines, ErrorEvent, OddEvent, Pings, Padding),

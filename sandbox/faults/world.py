@@ -9,7 +9,7 @@ from aiohttp import web
 from sandbox.batches import new_batch
 from sandbox.faults.base import Handler, Interference, Operation, Seconds
 from sandbox.receiving import Received
-from sandbox.requests import FOREIGN, SCOPE, UNSEEN
+from sandbox.requests import COUNTS_EARLY, FOREIGN, SCOPE, UNSEEN
 from sandbox.store import RequestsWriter
 
 VERSION = "2026-10-21"
@@ -29,6 +29,19 @@ class Lag(Interference, frozen=True, kw_only=True, tag="lag"):
 
     async def advance(self, request: web.Request, handler: Handler) -> web.StreamResponse | None:
         request[UNSEEN] = timedelta(seconds=self.seconds)
+        return await handler(request)
+
+
+class EarlyCounts(Interference, frozen=True, kw_only=True, tag="early_counts"):
+    """Requests are counted as succeeded while their batch is in progress."""
+
+    layer = "world"
+    operations = frozenset[Operation]({"list", "retrieve", "cancel"})
+
+    times: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+    async def advance(self, request: web.Request, handler: Handler) -> web.StreamResponse | None:
+        request[COUNTS_EARLY] = True
         return await handler(request)
 
 

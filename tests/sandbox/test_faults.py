@@ -141,3 +141,18 @@ def test_foreign_batches_appear(api: Api, sandbox: Sandbox, scope: str) -> None:
     assert len(ledger["creates"]) == 1
     api.set(clock_offset=60)
     assert len(api.results({"id": ids[0]})) == 3
+
+
+def test_what_is_done_counts_before_the_end(api: Api, sandbox: Sandbox, scope: str) -> None:
+    api.set(batch_seconds=10_000)
+    batch = api.create(*[request(f"r{number}") for number in range(10)])
+    sandbox.fault(scope, "*", "early_counts")
+    found = []
+    for offset in (0, 2500, 4500):
+        api.set(clock_offset=offset)
+        counts = api.retrieve(batch)["request_counts"]
+        assert counts["processing"] + counts["succeeded"] == 10
+        found.append(counts["succeeded"])
+    assert found == sorted(set(found))
+    assert found[0] == 0
+    assert api.get(LIST).json()["data"][0]["request_counts"]["succeeded"] == found[-1]
