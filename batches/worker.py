@@ -23,6 +23,7 @@ from batches import (
     estimating,
     parsing,
     polling,
+    pruning,
     reconciling,
     refreshing,
     submitting,
@@ -47,6 +48,7 @@ STAGES: tuple[Stage, ...] = (
     refreshing.step,
     estimating.step,
     deleting.step,
+    pruning.step,
 )
 SEEN_EVERY = 10.0
 TABLES_EVERY = 1.0
@@ -105,18 +107,26 @@ def work(stop: threading.Event, *, interval: float, once: bool = False) -> int:
 
 
 def wait_for_tables(stop: threading.Event, *, once: bool) -> bool:
-    """Touch no row while the tables are of another version than this program.
+    """Touch no row while the tables are of another version than this program, or out of reach.
 
     False where they still are when it should end; with `once` nobody waits.
     """
     said = ""
-    while why := find_difference():
+    while why := what_is_wrong():
         if why != said:
             said = why
             logger.warning("%s Until then this worker touches nothing.", why)
         if once or stop.wait(TABLES_EVERY):
             return False
+        close_old_connections()
     return True
+
+
+def what_is_wrong() -> str:
+    try:
+        return find_difference()
+    except DatabaseError as error:
+        return f"The database does not answer ({str(error).strip()})."
 
 
 @contextmanager
