@@ -130,14 +130,18 @@ def about_the_key(batch: Batch) -> Iterator[Question]:
             return
     if key.refused:
         yield about_refusal(key, batch)
+    elif key.is_set_aside:
+        yield stopped_workers(key)
 
 
 def about_refusal(key: ApiKey, batch: Batch) -> Question:
     """What the API has against the key; a spend limit keeps only from sending."""
-    way, then = f"Save a key that works: manage.py add_key {batch.workspace.slug}", "."
+    way = f"Save a key that works: manage.py add_key {batch.workspace.slug}"
+    then = ""
     if key.spend_limited:
-        way, then = "Raise the limit", ". Nothing more is sent until then; what was sent goes on."
+        way = "Raise the limit"
+        then = " Nothing more is sent until the limit is raised; what was sent goes on."
     elif key.is_set_aside:
-        way, then = "Look into the worker's log", "."
-    said = f"{key.refused.rstrip('.')}. Nothing is lost{then}"
+        way = "Look into the worker's log"
+    said = f"{key.refused.rstrip('.')}. Nothing is lost.{then}"
     return Question(said, in_a_shell=f"{way}, then: manage.py run_batch --resume {batch.pk}")

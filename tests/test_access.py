@@ -85,7 +85,7 @@ EXPECTED: dict[str, dict[str, dict[str, int]]] = {
     "batches:cancel": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 302, "owner": 302}},
     # The part needs no decision, and nothing was set aside.
     "batches:decide": {"GET": READERS, "POST": {**MEMBERS, "member": 422, "owner": 422}},
-    "batches:start_again": {"POST": {**MEMBERS, "member": 302, "owner": 302}},
+    "batches:start_again": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 302, "owner": 302}},
     "batches:rename": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 302, "owner": 302}},
     "batches:delete": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 422, "owner": 422}},
     "batches:delete_remote": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 422, "owner": 422}},

@@ -45,7 +45,9 @@ class Region:
         if self._seconds is None:
             return format_html('<div id="{}">{}</div>', self._name, self._content)
         return format_html(
-            '<div id="{}" hx-get="{}?{}" hx-trigger="every {}s" hx-swap="outerHTML">{}</div>',
+            # How it swaps itself is not how a link in it fills the dialog.
+            '<div id="{}" hx-get="{}?{}" hx-trigger="every {}s" hx-swap="outerHTML" '
+            'hx-disinherit="hx-swap">{}</div>',
             self._name,
             self._url,
             urlencode({**self._query, "seen": self._digest}),

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 
 from batches import deciding
-from batches.asking import last_refusal, row_range
+from batches.asking import last_refusal, row_range, set_aside
 from batches.costing import at_most, share
 from batches.deciding import CannotResolve
 from batches.models import Batch, MessageBatch
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 State = MessageBatch.State
 Answer = Callable[[HttpRequest, MessageBatch, datetime, "User"], str]
-VERDICTS = {True: "ours", False: "not ours", None: "as many requests, nothing to tell whose"}
+VERDICTS = {True: "ours", False: "not ours", None: "nothing tells yet whose it is"}
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -56,12 +56,17 @@ def ask(request: HttpRequest, part: MessageBatch, status: int, problem: str = ""
         "typed": request.POST,
         "rows": row_range(part),
         "refusal": last_refusal(part),
-        "candidates": [one | {"verdict": VERDICTS[one["ours"]]} for one in part.candidates],
+        "candidates": [told(one) for one in part.candidates],
         "open": part.state == State.UNKNOWN or part.turned_up is not None,
         **costs(part),
     }
     page = "decide_form" if request.htmx else "asked"  # type: ignore[attr-defined]
     return render(request, f"batches/{page}.html", context, status=status)
+
+
+def told(candidate: dict[str, Any]) -> dict[str, Any]:
+    at = datetime.fromisoformat(candidate["created_at"])
+    return {**candidate, "verdict": VERDICTS[candidate["ours"]], "created_at": at}
 
 
 def costs(part: MessageBatch) -> dict[str, Any]:
@@ -125,11 +130,15 @@ ANSWERS: dict[str, Answer] = {
 }
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def start_again(request: HttpRequest, slug: str, batch: int) -> HttpResponse:
     """What stopped three workers is tried once more."""
     found = find_batch(request, slug, batch, MEMBER)
-    started = deciding.start_all_again(found, database_now(), request.user)  # type: ignore[arg-type]
-    if started:
+    if request.method != "POST":
+        asides = list(set_aside(found))
+        context = {"batch": found, "form": "batches/start_again_form.html", "asides": asides}
+        page = "start_again_form" if request.htmx else "asked"  # type: ignore[attr-defined]
+        return render(request, f"batches/{page}.html", context)
+    if deciding.start_all_again(found, database_now(), request.user):  # type: ignore[arg-type]
         messages.success(request, "Started again.")
     return redirect(batch_url(Batch.objects.get(pk=found.pk), slug))

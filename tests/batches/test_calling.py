@@ -2,13 +2,16 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from batches import calling, polling, refreshing, starting
+from batches import calling, deciding, polling, refreshing, starting
+from batches.asking import questions
 from batches.models import Batch
 from claude_api import KeyRefused, SpendLimitReached
+from leases.models import CRASH_LIMIT
 from tests.batches.stage import HOUR, MINUTE, make_batch, make_part, make_workspace, now, remote
 from tests.batches.test_polling import make_sent
 from tests.scripted_api import Reply, page, refusal
 from workspaces.keys import save_key
+from workspaces.models import ApiKey
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 REFUSED = refusal(401, "authentication_error", "invalid x-api-key")
@@ -106,3 +109,37 @@ def test_a_refusal_that_is_known_costs_no_count(api, batch, key):
     assert statements("req_2") == []
     key.refresh_from_db()
     assert "req_2" in key.refused
+
+
+def test_a_key_that_stopped_three_workers_needs_somebody_at_once(api, batch, key):
+    make_sent(batch, "msgbatch_1")
+    at = now()
+    ApiKey.objects.update(crashes=CRASH_LIMIT - 1, lease_until=at, due_at=at)
+    assert not polling.step(at)
+    key.refresh_from_db()
+    assert (key.is_set_aside, word_of(batch), api.connections) == (True, "needs_you", 0)
+    said = f"Asking with the {key} stopped 3 workers: it is set aside. Nothing is lost."
+    assert [question.sentence for question in questions(batch)] == [said]
+    assert deciding.start_all_again(batch, now()) == 1
+    assert word_of(batch) == "in_progress"
+    poll(api, page(remote("msgbatch_1")), now() + HOUR)
+    assert list(questions(batch)) == []
+
+
+def test_an_accepted_call_does_not_start_a_key_that_is_set_aside(api, batch, key):
+    make_part(batch)
+    ApiKey.objects.update(crashes=CRASH_LIMIT)
+    polling.step(now())
+    key.refresh_from_db()
+    with calling.client_for(key) as client:
+        calling.remember_account(key, client, now())
+    assert word_of(batch) == "needs_you"
+
+
+def test_a_spend_limit_says_what_goes_on(api, batch, key):
+    make_part(batch)
+    refuse(key, SpendLimitReached)
+    [question] = questions(batch)
+    assert question.sentence.endswith(
+        "Nothing is lost. Nothing more is sent until the limit is raised; what was sent goes on."
+    )

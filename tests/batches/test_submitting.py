@@ -1,3 +1,4 @@
+import hashlib
 import json
 from datetime import timedelta
 from itertools import pairwise
@@ -13,6 +14,7 @@ from leases.models import LEASE
 from leases.renewing import LeaseLost, Renewal
 from tests.batches.stage import HOUR, MINUTE, body_of, make_batch, make_part, now, remote
 from tests.scripted_api import BATCHES, Drop, Reply, ScriptedApi, page, refusal
+from workspaces.models import Event
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 State = MessageBatch.State
@@ -104,6 +106,15 @@ def test_refused_for_good(api, part, answer):
     assert (part.batch.not_sent, part.batch.sent, part.batch.state) == (5, 0, "ended")
     assert not submitting.step(now() + 24 * HOUR)
     assert api.paths("POST") == [BATCHES]
+
+
+def test_too_large_a_part_says_what_the_limit_is(api, part):
+    submit(part, refusal(413, "request_too_large", "Request exceeds the maximum size"), api=api)
+    assert part.reason == (
+        "The API answers 413 request_too_large: Request exceeds the maximum size (request req_1). "
+        f"This part has {part.bytes:,} bytes; the API takes 256 MB at most. Send its rows again in "
+        "smaller parts."
+    )
 
 
 @pytest.mark.parametrize("status", [301, 307, 308])
@@ -334,3 +345,39 @@ def test_damaged_requests_file_is_not_sent(api, workspace):
     assert (part.state, part.batch.not_sent, api.connections) == ("dropped", 5, 0)
     assert f"bytes where {whole:,} were written" in part.reason
     assert f"resolve_part {part.pk} send-again --confirm 5" in part.reason
+
+
+def test_requests_file_of_another_digest_is_not_sent(api, workspace):
+    """As long as the one that was built, and not the same."""
+    part = make_part(make_batch(workspace))
+    path = archive.requests(part.pk, 1)
+    built = path.read_bytes()
+    MessageBatch.objects.update(sha256=hashlib.sha256(built).hexdigest())
+    path.write_bytes(built.replace(b"claude-haiku-4-5", b"claude-opus-4-52"))
+    assert submitting.step(now())
+    part.refresh_from_db()
+    assert (part.state, part.batch.not_sent, api.connections) == ("dropped", 5, 0)
+    assert "has the digest" in part.reason
+    assert "it was not sent" in part.reason
+
+
+def test_requests_file_with_its_digest_is_sent(at_sandbox, workspace):
+    part = make_part(make_batch(workspace))
+    built = archive.requests(part.pk, 1).read_bytes()
+    MessageBatch.objects.update(sha256=hashlib.sha256(built).hexdigest())
+    assert submitting.step(now())
+    part.refresh_from_db()
+    assert part.state == "submitted"
+    assert len(at_sandbox.ledger()["creates"]) == 1
+
+
+def test_part_over_which_three_workers_died_is_not_sent_by_a_fourth(api, part):
+    at = now()
+    for number in range(3):
+        assert MessageBatch.objects.claim("dies", at + number * LEASE) == part
+    assert not submitting.step(at + 3 * LEASE)
+    part.refresh_from_db()
+    assert (part.state, part.is_set_aside, api.connections) == ("queued", True, 0)
+    assert part.batch.state == "needs_you"
+    [event] = Event.objects.filter(verb="set_aside")
+    assert event.sentence == "Part 1 stopped 3 workers and is set aside."
