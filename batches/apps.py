@@ -5,4 +5,6 @@ class BatchesConfig(AppConfig):
     name = "batches"
 
     def ready(self) -> None:
-        from batches import checks  # noqa: F401
+        from batches import checks, pruning  # noqa: F401
+
+        pruning.register()

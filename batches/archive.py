@@ -15,16 +15,19 @@ which fence's file counts: a worker that wakes up late writes where nobody looks
 """
 
 import os
+import re
 import shutil
 import struct
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 from django.conf import settings
 
+NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 INDEX_ENTRY = struct.Struct("<QQ")  # number of the row, offset of its line
 
 
@@ -210,6 +213,31 @@ def _find_left_out(file: BinaryIO, number: int) -> int:
         else:
             high = middle
     return low
+
+
+class Files(NamedTuple):
+    """What one upload, run or message batch has on the disk, and when any of it last changed."""
+
+    size: int = 0
+    changed_at: datetime | None = None
+
+
+def owners(kind: str) -> Iterator[int]:
+    """Whose directories there are, in no order."""
+    with suppress(FileNotFoundError), os.scandir(settings.DATA_DIR / kind) as found:
+        yield from (int(entry.name) for entry in found if NUMBER.fullmatch(entry.name))
+
+
+def measure(kind: str, owner_id: int) -> Files:
+    """Sizes and times as they are just now: files may come and go meanwhile."""
+    size, changed = 0, 0.0
+    directory = settings.DATA_DIR / kind / str(owner_id)
+    for path in [directory, *directory.glob("*")]:
+        with suppress(FileNotFoundError):
+            facts = path.stat()
+            changed = max(changed, facts.st_mtime)
+            size += facts.st_size if path != directory else 0
+    return Files(size, datetime.fromtimestamp(changed, UTC)) if changed else Files()
 
 
 def delete(kind: str, owner_id: int) -> None:

@@ -91,10 +91,10 @@ def request_delete(
         if current is None or not may_go(current, waived):
             return False
         Batch.objects.filter(pk=batch.pk).update(deleting_at=at)
-        wanted = remote or current.delete_remote
-        there = deleting_remote.kept_there(current, at).count() if wanted else 0
+        kept = deleting_remote.kept_there(current, at)
+        there = kept.count() if remote or current.delete_remote else 0
         if there:
-            deleting_remote.wish(current, at)
+            deleting_remote.wish(current, kept, at)
         current.record(DELETED, how_it_went(current, waived, there, because), actor=actor, at=at)
     return True
 
@@ -165,6 +165,7 @@ def bring_back(batch: Batch, at: datetime) -> None:
     """A part of it may or may not be at the API, and nobody can decide about what is hidden."""
     said = "It is not deleted: a part was being sent, and its outcome is unknown. Decide first."
     with transaction.atomic():
+        batch.message_batches.update(delete_requested_at=None)
         Batch.objects.filter(pk=batch.pk).update(deleting_at=None, delete_remote=False)
         batch.record("not_deleted", said, at=at)
 
@@ -173,6 +174,8 @@ def wait_for_api(batch: Batch, at: datetime) -> bool:
     """Keep the ids until what they name is deleted at the API; not for ever."""
     if not batch.delete_remote:
         return False
+    # Again, for what was sent or settled only after it was wished.
+    deleting_remote.wish(batch, deleting_remote.kept_there(batch, at), at)
     left = deleting_remote.waiting(at).filter(batch=batch)
     soonest = left.aggregate(soonest=Min("due_at"))["soonest"]
     if soonest is None:
@@ -202,6 +205,7 @@ def leave_there(batch: Batch, left: MessageBatchQuerySet, at: datetime) -> None:
     logger.warning(said)
     with transaction.atomic():
         batch.record(LEFT_THERE, said, at=at, message_batches=ids)
+        left.update(delete_requested_at=None)
         Batch.objects.filter(pk=batch.pk).update(delete_remote=False, deleting_at=at)
 
 

@@ -1,8 +1,8 @@
 """What lies at the API is deleted there, for whoever does not want it kept for 29 days.
 
-The wish is written down first: `Batch.delete_remote`, and `due_at` on each part that it concerns.
-`deleted_at` says that it is done, and is written before anything here goes. A DELETE is repeated
-until the API says that it does not know the batch, or until it has deleted it by itself.
+The wish is written down first: `Batch.delete_remote`, and `delete_requested_at` on each part that
+it concerns. `deleted_at` says that it is done, and is written before anything here goes. A DELETE
+is repeated until the API says that it does not know the batch, or has deleted it by itself.
 """
 
 import logging
@@ -65,9 +65,7 @@ def kept_until(parts: MessageBatchQuerySet) -> datetime | None:
 
 def waiting(at: datetime) -> MessageBatchQuerySet:
     """The parts that are to be deleted at the API and are not yet."""
-    # Of their own columns but for this: a claim has to look at the row as it is by then.
-    wished = Batch.objects.filter(delete_remote=True)
-    return at_the_api(at).filter(state__in=SETTLED, due_at__isnull=False, batch__in=wished)
+    return at_the_api(at).filter(state__in=SETTLED, delete_requested_at__isnull=False)
 
 
 def request_delete_remote(batch: Batch, at: datetime, actor: "User | None" = None) -> int:
@@ -76,19 +74,23 @@ def request_delete_remote(batch: Batch, at: datetime, actor: "User | None" = Non
         current = Batch.objects.select_for_update().filter(pk=batch.pk, deleting_at=None).first()
         if current is None or not current.final:
             return 0
-        parts = wish(current, at)
+        # What somebody wants collected once more is not settled, and waits for another wish.
+        settled = kept_there(current, at).filter(state__in=SETTLED, due_at=None)
+        parts = wish(current, settled, at)
         if parts:
             said = f"What the API keeps of {count(parts, 'part')} is to be deleted there."
             current.record("delete_remote", said, actor=actor, at=at)
     return parts
 
 
-def wish(batch: Batch, at: datetime) -> int:
-    """Write down that the parts of a locked Batch are to be deleted at the API; how many."""
-    settled = kept_there(batch, at).filter(state__in=SETTLED, due_at=None)
-    parts = settled.update(due_at=at, attempts=0, crashes=0, reason="")
-    Batch.objects.filter(pk=batch.pk).update(delete_remote=True)
-    return parts
+def wish(batch: Batch, parts: MessageBatchQuerySet, at: datetime) -> int:
+    """Write down that these parts of a locked Batch are to be deleted at the API; how many."""
+    wished = parts.filter(delete_requested_at=None).update(delete_requested_at=at, attempts=0)
+    # One that is not settled yet is due for what settles it.
+    parts.filter(state__in=SETTLED, due_at=None).update(due_at=at, crashes=0, reason="")
+    if wished:
+        Batch.objects.filter(pk=batch.pk).update(delete_remote=True)
+    return wished
 
 
 def step(at: datetime, only: Batch | None = None) -> bool:
@@ -178,5 +180,5 @@ def finish(part: MessageBatch, said: str, at: datetime) -> None:
             return
         part.batch.record("deleted_remote", said, at=at, part=part.part)
         if not waiting(at).filter(batch=part.batch_id).exists():
-            # What is sent later is another wish; a Batch that goes itself keeps this one.
+            # A Batch that goes itself keeps the wish, for what is not settled yet.
             Batch.objects.filter(pk=part.batch_id, deleting_at=None).update(delete_remote=False)

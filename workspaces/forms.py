@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 
 from workspaces.keys import KeyMalformed, clean_key
 from workspaces.models import Membership
+from workspaces.retention import LONGEST
 
 DEMO = "demo"
 
@@ -30,8 +31,15 @@ class SignInForm(LoginForm):
             password.initial, password.widget.render_value = DEMO, True
 
 
-class NameForm(forms.Form):
+class GeneralForm(forms.Form):
     name = forms.CharField(label="Name", max_length=100)
+    days = forms.IntegerField(
+        label="Keep results for",
+        required=False,
+        min_value=1,
+        max_value=LONGEST,
+        widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off", "size": 6}),
+    )
 
 
 class KeyForm(forms.Form):

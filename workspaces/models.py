@@ -19,6 +19,8 @@ class Workspace(models.Model):
     slug = models.SlugField(max_length=50, unique=True)
     timezone = models.CharField(max_length=50, default="UTC")
     retention_days = models.PositiveIntegerField(null=True, blank=True)
+    # When a worker last looked for what is older than that.
+    pruned_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     def __str__(self) -> str:
         return self.name

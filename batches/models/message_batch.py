@@ -120,7 +120,8 @@ class MessageBatch(Lease):
     stop_waiting_at = models.DateTimeField(null=True, blank=True)
     # What was counted in the results file that counts: see proof.Proof.
     proof = models.JSONField(default=dict)
-    # At the API it was deleted by us then.
+    # Somebody wants it deleted at the API since then; and it was, by us, then.
+    delete_requested_at = models.DateTimeField(null=True, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True)
 
     message_batch_id = models.CharField(max_length=100, null=True, blank=True, unique=True)

@@ -1,11 +1,12 @@
+from typing import Any
+
 from django.contrib import messages
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from leases.clock import database_now
-from streaming.models import Conversation
+from streaming.deleting import forget
 from streaming.storing import end_abandoned
 from streaming.views.finding import MEMBER, find_conversation
 
@@ -14,8 +15,10 @@ from streaming.views.finding import MEMBER, find_conversation
 def delete(request: HttpRequest, slug: str, conversation: int) -> HttpResponse:
     """Forget a conversation for good; not while an answer is being written."""
     found = find_conversation(request, slug, conversation, MEMBER)
-    end_abandoned(found.turns.all(), database_now())
-    if request.method == "POST" and forget(found):
+    at = database_now()
+    actor: Any = request.user
+    end_abandoned(found.turns.all(), at)
+    if request.method == "POST" and forget(found, at, actor):
         messages.info(request, f"Deleted: {found.title}")
         return redirect("streaming:conversations", slug=slug)
     context = {
@@ -28,13 +31,3 @@ def delete(request: HttpRequest, slug: str, conversation: int) -> HttpResponse:
     page = "delete_form" if request.htmx else "asked"  # type: ignore[attr-defined]
     status = 422 if request.method == "POST" else 200
     return render(request, f"streaming/{page}.html", context, status=status)
-
-
-def forget(conversation: Conversation) -> bool:
-    with transaction.atomic():
-        # The lock keeps a turn from beginning meanwhile.
-        Conversation.objects.select_for_update().get(pk=conversation.pk)
-        if conversation.turns.live().exists():
-            return False
-        Conversation.objects.filter(pk=conversation.pk).delete()
-    return True

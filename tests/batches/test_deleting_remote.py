@@ -145,6 +145,40 @@ def test_only_theirs_goes_and_ours_stays(api: ScriptedApi, batch: Batch) -> None
     assert not Batch.objects.exists()
 
 
+def test_what_is_to_be_collected_again_is_collected_first(api: ScriptedApi, batch: Batch) -> None:
+    """Both are asked for by a time: neither stage takes what the other was given."""
+    again = make_stored(batch, stored_at=now(), due_at=now())
+    other = make_stored(batch, "msgbatch_2", stored_at=now())
+    assert request_delete_remote(batch, now()) == 1
+    api.plan("GET", f"{path_of()}/results", refusal(529, "overloaded_error", "Overloaded"))
+    assert collecting.step(now() + SECOND, batch)
+    api.plan("DELETE", path_of("msgbatch_2"), Reply({}))
+    work()
+    assert api.paths("DELETE") == [path_of("msgbatch_2")]
+    for part, is_gone in ((again, False), (other, True)):
+        part.refresh_from_db()
+        assert (part.deleted_at is not None) == is_gone
+
+
+def test_what_is_to_be_deleted_there_is_not_collected(api: ScriptedApi, batch: Batch) -> None:
+    make_stored(batch, stored_at=now())
+    request_delete_remote(batch, now())
+    assert not collecting.step(now() + HOUR)
+    assert api.connections == 0
+
+
+def test_what_is_stored_after_the_wish_is_deleted_too(api: ScriptedApi, batch: Batch) -> None:
+    part = make_stored(batch, state="incomplete", answers={})
+    batch.refresh_from_db()
+    assert request_delete(batch, now(), remote=True, waived=5)
+    MessageBatch.objects.filter(pk=part.pk).update(state="stored", due_at=None)
+    api.plan("DELETE", path_of(), Reply({}))
+    for minutes in range(3):
+        work(now() + minutes * MINUTE)
+    assert api.paths("DELETE") == [path_of()]
+    assert not Batch.objects.exists()
+
+
 def test_what_runs_is_not_asked_for(api: ScriptedApi, batch: Batch) -> None:
     make_stored(batch, state="submitted", processing_status="in_progress")
     assert request_delete_remote(batch, now()) == 0

@@ -2,6 +2,7 @@ from streaming.models import Conversation
 from tests.cast import Cast
 from tests.streaming.pages import address, begin, ended, words
 from tests.streaming.turns import make_turn
+from workspaces.models import Event
 
 
 def test_it_forgets_the_conversation(cast: Cast) -> None:
@@ -12,6 +13,9 @@ def test_it_forgets_the_conversation(cast: Cast) -> None:
     response = client.post(address(conversation, "delete/"), follow=True)
     assert "Deleted: Rivers" in words(response)
     assert list(Conversation.objects.all()) == [other]
+    event = Event.objects.get()
+    said = f"#{conversation.pk} Rivers was deleted: 1 prompt."
+    assert (event.sentence, event.actor) == (said, cast.bob)
 
 
 def test_not_while_an_answer_is_written(cast: Cast) -> None:
