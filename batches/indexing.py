@@ -33,9 +33,17 @@ def row_positions(part: MessageBatch) -> dict[int, int]:
     return {row: pk - first for row, pk in pairs}
 
 
+def row_names(part: MessageBatch) -> dict[str, int] | None:
+    """custom_id -> row number, of a part that was made elsewhere; None where it is arithmetic."""
+    if part.run_id is not None:
+        return None
+    named = Request.objects.of(part.pk).exclude(own_id="")
+    return dict(named.values_list("own_id", "row").iterator(CHUNK))
+
+
 def scan(part: MessageBatch) -> Proof:
     """Find the lines of the results file that counts; none where there is no such file."""
-    proof = Proof(part, row_positions(part))
+    proof = Proof(part, row_positions(part), row_names(part))
     try:
         with open(archive.results(part.pk, part.results_fence or 0), "rb") as file:
             for line in split_lines(file):
