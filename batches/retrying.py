@@ -5,6 +5,7 @@ and an answer that was cut off, refused or does not fit, goes with another recip
 plainly succeeded never goes.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from datetime import datetime
 from functools import cached_property
@@ -30,6 +31,12 @@ MOST_ROWS = 1_000
 SUCCEEDED = Result.Type.SUCCEEDED
 
 
+# Why a row that is named does not go: it needs nothing, or another recipe, or its part is not done.
+HELD = ("succeeded", "unedited", "unsettled")
+# Type and concern.
+Answer = tuple[str, str | None]
+
+
 class CannotRetry(Exception):
     """Nothing is sent again; the sentence says why."""
 
@@ -44,26 +51,39 @@ class Found(NamedTuple):
 
 
 class Tally:
-    """How many rows a selection takes, and how many of those that it names it does not, and why."""
+    """How many rows a selection takes, and of those that it names how many it does not, and why.
+
+    By type and concern of their newest answers.
+    """
 
     def __init__(self) -> None:
-        self.rows = 0
-        # Answers that were paid, and those that may have been.
-        self.billed = 0
-        self.perhaps_billed = 0
-        self.succeeded = 0
-        self.unedited = 0
-        self.unsettled = 0
+        self.chosen: Counter[Answer] = Counter()
+        self.held: dict[str, Counter[Answer]] = {reason: Counter() for reason in HELD}
 
-    def add(self, verdict: str, kind: str, number: int) -> None:
-        if verdict:
-            setattr(self, verdict, getattr(self, verdict) + number)
-            return
-        self.rows += number
-        if kind == SUCCEEDED:
-            self.billed += number
-        elif kind == Result.Type.MISSING:
-            self.perhaps_billed += number
+    def add(self, verdict: str, answer: Answer, number: int) -> None:
+        if number:
+            (self.held[verdict] if verdict else self.chosen)[answer] += number
+
+    @property
+    def rows(self) -> int:
+        return self.chosen.total()
+
+    @property
+    def billed(self) -> int:
+        """Answers that were paid, and are paid once more."""
+        return sum(number for (kind, _), number in self.chosen.items() if kind == SUCCEEDED)
+
+    @property
+    def perhaps_billed(self) -> int:
+        return self.chosen[Result.Type.MISSING, None]
+
+    def count_held(self, reason: str) -> int:
+        return self.held[reason].total()
+
+    def has(self, concern: str) -> bool:
+        """Whether a row with that concern is named, whether it goes or not."""
+        named = (self.chosen, *self.held.values())
+        return any(one == concern for answers in named for _, one in answers)
 
 
 class Wish:
@@ -102,6 +122,13 @@ class Wish:
             return kind != SUCCEEDED or concern is not None
         return concern is not None and concern in chosen.concerns
 
+    def names_some_of(self, part: MessageBatch) -> bool:
+        return any(self.names(kind, concern) for kind, concern, _ in cells(part))
+
+    def parts_of(self, rows: Collection[int]) -> set[int]:
+        """The parts that have some of these rows."""
+        return {part for _, part in self._requests(rows)}
+
     def verdict(self, kind: str, concern: str | None, part: int) -> str:
         """Empty where a row with such an answer in this part may go; else what of Tally it is."""
         if kind == SUCCEEDED and concern is None:
@@ -123,14 +150,14 @@ class Wish:
         tally = Tally()
         if self.selection.rows:
             for found in self._named_rows():
-                tally.add(self._judge(found), found.type, 1)
+                tally.add(self._judge(found), (found.type, found.concern), 1)
             return tally
         for part in self.parts.values():
             for kind, concern, number in cells(part):
                 if self.names(kind, concern):
-                    tally.add(self.verdict(kind, concern, part.pk), kind, number)
+                    tally.add(self.verdict(kind, concern, part.pk), (kind, concern), number)
         if NOT_SENT in self.selection.types:
-            tally.rows += self.batch.not_sent
+            tally.add("", (NOT_SENT, None), self.batch.not_sent)
         return tally
 
     def find(self) -> Iterator[Found]:

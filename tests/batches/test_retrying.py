@@ -5,7 +5,7 @@ import time
 
 import msgspec
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from batches import archive, building
 from batches.cancelling import request_cancel
@@ -15,8 +15,8 @@ from batches.planning import Selection
 from batches.retrying import CannotRetry, Wish, retry
 from batches.reviewing import token_of
 from leases.renewing import Renewal
-from tests.batches import build
-from tests.batches.answers import BUSY, CANCELED, CUT, EXPIRED, REFUSED, WRONG, answered, collect
+from tests.batches import answers, build
+from tests.batches.answers import BUSY, CANCELED, CUT, EXPIRED, REFUSED, WRONG
 from tests.batches.stage import now, rows_of
 from workspaces.models import Event
 
@@ -25,6 +25,11 @@ FINE = build.succeeded("fine")
 # Rows 2 to 9.
 ANSWERS = dict(enumerate([FINE, BUSY, EXPIRED, CANCELED, WRONG, CUT, REFUSED, FINE], 2))
 OTHER = {"max_tokens": 4_096}
+
+
+# Counting locks the Batch, for which a transaction is needed.
+answered = transaction.atomic(answers.answered)
+collect = transaction.atomic(answers.collect)
 
 
 @pytest.fixture
@@ -86,11 +91,11 @@ def test_a_plain_success_is_never_taken(batch):
 def test_what_is_wrong_as_it_is_goes_with_another_recipe_only(batch):
     mended = {"types": ["succeeded"], "concerns": ["invalid_request_error"]}
     tally = wish(batch, **mended).tally()
-    assert (tally.rows, tally.unedited) == (0, 3)
+    assert (tally.rows, tally.count_held("unedited")) == (0, 3)
     started, _ = run(batch, **mended)
     assert started.state == "refused"
     tally = wish(batch, OTHER, **mended).tally()
-    assert (tally.rows, tally.unedited, tally.billed) == (3, 0, 2)
+    assert (tally.rows, tally.count_held("unedited"), tally.billed) == (3, 0, 2)
     _, [part] = run(batch, OTHER, **mended)
     assert rows_of(part) == [6, 7, 8]
     line = archive.requests(part.pk, part.requests_fence).read_bytes().splitlines()[0]
@@ -102,7 +107,7 @@ def test_what_is_wrong_as_it_is_goes_with_another_recipe_only(batch):
 def test_the_same_other_recipe_is_not_another_one_twice(batch):
     _, [part] = run(batch, OTHER, rows=[7])
     collect(part, {7: CUT})
-    assert wish(batch, OTHER, rows=[7]).tally().unedited == 1
+    assert wish(batch, OTHER, rows=[7]).tally().count_held("unedited") == 1
     assert wish(batch, {"max_tokens": 5_000}, rows=[7]).tally().rows == 1
 
 
@@ -121,7 +126,7 @@ def test_counters_and_rows_agree_on_how_many(batch):
 def test_rows_of_a_part_that_is_still_collected_wait(batch):
     MessageBatch.objects.update(state="incomplete")
     tally = wish(batch, types=["expired"]).tally()
-    assert (tally.rows, tally.unsettled) == (0, 1)
+    assert (tally.rows, tally.count_held("unsettled")) == (0, 1)
     started, _ = run(batch, types=["expired"])
     assert started.state == "refused"
 
@@ -160,7 +165,8 @@ def test_a_retry_that_is_sent_again_takes_the_same_rows(batch):
     _, [part] = run(batch, types=["expired", "errored"])
     part.state = "rejected"
     part.save()
-    part.link_attempts()
+    with transaction.atomic():
+        part.link_attempts()
     send_again(part, now())
     assert building.step(now(), only=batch)
     [again] = batch.message_batches.filter(replaces=part)
@@ -252,9 +258,9 @@ def test_ready_requests_go_again_with_more_tokens(workspace):
     collect(first, {1: CUT, 2: WRONG})
     batch.refresh_from_db()
     named = {"concerns": ["max_tokens", "invalid_request_error"]}
-    assert Wish(batch, Selection(kind="retry", **named), {}).tally().unedited == 2
+    assert Wish(batch, Selection(kind="retry", **named), {}).tally().count_held("unedited") == 2
     chosen = Wish(batch, Selection(kind="retry", max_tokens=90, **named), {})
-    assert (chosen.tally().rows, chosen.tally().unedited) == (1, 1)
+    assert (chosen.tally().rows, chosen.tally().count_held("unedited")) == (1, 1)
     retry(chosen, now(), token=token_of(batch), sentence="Pressed.")
     assert building.step(now(), only=batch)
     [part] = batch.message_batches.filter(state="queued")
