@@ -116,9 +116,7 @@ def usable_key(workspace: Workspace) -> ApiKey:
     key = workspace.live_key()
     if key is None:
         raise CannotAsk(f"The workspace {workspace.name} has no API key. An owner can add one.")
-    if not key.url:
-        raise CannotAsk("SANDBOX_URL is not set: the workspace's key is for the sandbox.")
-    if why := key.why_unreadable():
+    if why := key.why_unusable():
         raise CannotAsk(why)
     return key
 

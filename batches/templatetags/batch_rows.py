@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from batches.cancelling import NOT_BUILT, NOT_SENT
 from batches.costing import Bar
 from batches.models import Batch, MessageBatch, Upload
 from batches.words import say_size
@@ -56,16 +57,30 @@ STEPS = (("file", "File"), ("recipe", "Recipe"), ("review", "Review"))
 
 def look(batch: Batch) -> tuple[str, str]:
     """Icon and colour of the word; green only when every row of the file succeeded."""
+    if was_canceled(batch):
+        return "canceled", "gray"
     if batch.state != State.ENDED:
         return LOOKS[State(batch.state)]
-    if batch.sent and batch.canceled == batch.sent:
-        return "canceled", "gray"
     if batch.succeeded == 0:
         return "refused", "red"
     short = batch.not_succeeded + batch.not_sent + batch.left_out
     if short:
         return "partly", "amber"
     return "done", "gray" if batch.not_chosen else "green"
+
+
+@register.simple_tag
+def was_canceled(batch: Batch) -> bool:
+    """Whether nothing came of it because somebody wanted it so."""
+    if not batch.final:
+        return False
+    if batch.sent:
+        return batch.canceled == batch.sent
+    if batch.state == State.REFUSED:
+        last = batch.runs.order_by("-pk").values_list("reason", flat=True).first()
+        return last == NOT_BUILT
+    others = batch.message_batches.exclude(state=Part.DROPPED, reason=NOT_SENT)
+    return bool(batch.parts) and not others.exists()
 
 
 def word(batch: Batch) -> str:

@@ -1,3 +1,5 @@
+from datetime import datetime
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
@@ -57,6 +59,7 @@ def progress_of(request: HttpRequest, batch: Batch) -> Region:
         "undecided": list(undecided(batch)),
         "set_aside": list(set_aside(batch)),
         "about_the_key": (asked := list(about_the_key(batch))),
+        "paused_until": None if asked else paused_until(batch, at),
         "delays": [] if asked else delays(batch),
         "answers": first_answers(batch),
     }
@@ -69,6 +72,12 @@ def progress_of(request: HttpRequest, batch: Batch) -> Region:
         seconds=None if batch.final else SECONDS,
         word=batch.state,
     )
+
+
+def paused_until(batch: Batch, at: datetime) -> datetime | None:
+    """Until when the API has asked to be left alone, while something waits for it."""
+    key = None if batch.final else batch.workspace.live_key()
+    return key.paused_until if key and key.paused(at) else None
 
 
 def how_it_ended(batch: Batch) -> str:

@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 from pytest_django import Settings
 
 from batches import building, progress, starting
+from batches.cancelling import request_cancel
 from batches.figures import figures
 from batches.models import Batch, MessageBatch, Run, Worker
 from batches.planning import Selection
@@ -326,6 +327,35 @@ def test_a_run_that_was_set_aside_needs_somebody_at_once(cast: Cast) -> None:
 def batch_events(batch: Batch, verb: str) -> list[tuple[int, str]]:
     events = Event.objects.filter(subject=f"batch:{batch.pk}", verb=verb)
     return list(events.values_list("actor", "sentence"))
+
+
+def test_a_pause_that_the_api_asked_for_is_said(cast: Cast) -> None:
+    key = save_key(cast.workspace, "claude", "sk-ant-acme-secret")
+    batch = make_batch(cast, "one")
+    make_part(make_run(batch), [2], state="queued", api="claude")
+    batch.recount()
+    client = cast.client(cast.vera)
+    assert "asks for a pause" not in text_of(client, address(batch))
+    ApiKey.objects.filter(pk=key.pk).update(paused_until=database_now() + MINUTE)
+    assert "The API asks for a pause. Going on by itself at" in text_of(client, address(batch))
+
+
+def test_what_was_canceled_before_anything_was_sent_is_no_failure(cast: Cast) -> None:
+    unbuilt, unsent, refused = (make_batch(cast, "one") for _ in range(3))
+    make_run(unbuilt, state="queued")
+    make_part(make_run(unsent), [2], state="queued")
+    make_run(refused, state="refused", reason="No row is left to send.")
+    for batch in (unbuilt, unsent):
+        request_cancel(batch, database_now())
+    refused.recount()
+    for batch in (unbuilt, unsent):
+        page = cast.client(cast.vera).get(address(batch)).content.decode()
+        assert '<span id="head-pill"><span class="pill pill-gray">' in page
+        assert "<title>Canceled · Review themes · Sluice</title>" in page
+        assert 'class="notice bad"' not in page
+    page = cast.client(cast.vera).get(address(refused)).content.decode()
+    assert '<span id="head-pill"><span class="pill pill-red">' in page
+    assert 'class="notice bad"' in page
 
 
 def test_what_parts_wait_for_is_said(cast: Cast) -> None:
