@@ -11,14 +11,13 @@ from batches.views.file import file, file_live, file_problems
 from batches.views.home import home, home_live
 from batches.views.new import new
 from batches.views.overview import overview, overview_live
+from batches.views.part import part, part_collect, part_live, part_stop
 from batches.views.preview import preview
 from batches.views.problems import problems
 from batches.views.recipe import recipe
 from batches.views.rename import rename
 from batches.views.result import result
 from batches.views.results import results
-from batches.views.retry import retry
-from batches.views.retry_recipe import retry_recipe
 from batches.views.reuse import reuse
 from batches.views.review import review, review_live
 from batches.views.upload import upload, uploads
@@ -48,9 +47,11 @@ urlpatterns = [
     path(f"{BATCH}activity/", activity, name="activity"),
     path(f"{BATCH}export/", export, name="export"),
     path(f"{BATCH}download/", download, name="download"),
-    path(f"{BATCH}retry/", retry, name="retry"),
-    path(f"{BATCH}retry/recipe/", retry_recipe, name="retry_recipe"),
     path(f"{BATCH}cancel/", cancel, name="cancel"),
+    path(f"{BATCH}parts/<int:part>/", part, name="part"),
+    path(f"{BATCH}parts/<int:part>/live/", part_live, name="part_live"),
+    path(f"{BATCH}parts/<int:part>/collect/", part_collect, name="part_collect"),
+    path(f"{BATCH}parts/<int:part>/stop/", part_stop, name="part_stop"),
     path(f"{BATCH}parts/<int:part>/decide/", decide, name="decide"),
     path(f"{BATCH}start-again/", start_again, name="start_again"),
     path(f"{BATCH}rename/", rename, name="rename"),

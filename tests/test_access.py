@@ -82,13 +82,15 @@ EXPECTED: dict[str, dict[str, dict[str, int]]] = {
     "batches:activity": {"GET": READERS},
     "batches:export": {"GET": READERS},
     "batches:download": {"GET": READERS},
-    # A press of a page that is old leads to what was pressed since.
-    "batches:retry": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 302, "owner": 302}},
-    "batches:retry_recipe": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 422, "owner": 422}},
     "batches:cancel": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 302, "owner": 302}},
     # The part needs no decision, and nothing was set aside.
     "batches:decide": {"GET": READERS, "POST": {**MEMBERS, "member": 422, "owner": 422}},
     "batches:start_again": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 302, "owner": 302}},
+    "batches:part": {"GET": READERS},
+    "batches:part_live": {"GET": READERS},
+    # The part is not sent: there is nothing to collect, and nobody waits for answers.
+    "batches:part_collect": {"POST": {**MEMBERS, "member": 422, "owner": 422}},
+    "batches:part_stop": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 422, "owner": 422}},
     "batches:rename": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 302, "owner": 302}},
     "batches:delete": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 422, "owner": 422}},
     "batches:delete_remote": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 422, "owner": 422}},
