@@ -18,6 +18,8 @@ from batches.views.recipe import recipe
 from batches.views.rename import rename
 from batches.views.result import result
 from batches.views.results import results
+from batches.views.retry import retry
+from batches.views.retry_recipe import retry_recipe
 from batches.views.reuse import reuse
 from batches.views.review import review, review_live
 from batches.views.upload import upload, uploads
@@ -47,6 +49,8 @@ urlpatterns = [
     path(f"{BATCH}activity/", activity, name="activity"),
     path(f"{BATCH}export/", export, name="export"),
     path(f"{BATCH}download/", download, name="download"),
+    path(f"{BATCH}retry/", retry, name="retry"),
+    path(f"{BATCH}retry/recipe/", retry_recipe, name="retry_recipe"),
     path(f"{BATCH}cancel/", cancel, name="cancel"),
     path(f"{BATCH}parts/<int:part>/", part, name="part"),
     path(f"{BATCH}parts/<int:part>/live/", part_live, name="part_live"),

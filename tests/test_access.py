@@ -82,6 +82,9 @@ EXPECTED: dict[str, dict[str, dict[str, int]]] = {
     "batches:activity": {"GET": READERS},
     "batches:export": {"GET": READERS},
     "batches:download": {"GET": READERS},
+    # A press of a page that is old leads to what was pressed since.
+    "batches:retry": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 302, "owner": 302}},
+    "batches:retry_recipe": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 422, "owner": 422}},
     "batches:cancel": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 302, "owner": 302}},
     # The part needs no decision, and nothing was set aside.
     "batches:decide": {"GET": READERS, "POST": {**MEMBERS, "member": 422, "owner": 422}},
