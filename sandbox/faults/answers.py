@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from sandbox.errors import ApiError
-from sandbox.faults.base import Handler, Interference, Operation, Seconds, Size
+from sandbox.faults.base import Interference, Operation, Seconds, Size, Step
 from sandbox.faults.wire import End, hang_up, keep_silent, read_body
 from sandbox.requests import RECEIVED, REQUEST_ID, refusal
 
@@ -53,9 +53,9 @@ class Answering(Interference, frozen=True, kw_only=True):
     when: When = "after_body"
     size: Size = msgspec.field(default=1, name="bytes")
 
-    async def advance(self, request: web.Request, handler: Handler) -> web.StreamResponse | None:
+    async def advance(self, request: web.Request, step: Step) -> web.StreamResponse | None:
         if self.when == "after_effect":
-            return await handler(request)
+            return await step(request)
         if self.when != "before_body":
             await read_body(request, self.size if self.when == "in_body" else None)
         return None
@@ -138,10 +138,10 @@ class Delay(Interference, frozen=True, kw_only=True, tag="delay"):
     seconds: Seconds
     when: Literal["before_effect", "after_effect"] = "after_effect"
 
-    async def advance(self, request: web.Request, handler: Handler) -> web.StreamResponse | None:
+    async def advance(self, request: web.Request, step: Step) -> web.StreamResponse | None:
         if self.when == "before_effect":
             await asyncio.sleep(self.seconds)
-        return await handler(request)
+        return await step(request)
 
     async def finish(
         self, request: web.Request, response: web.StreamResponse | None
@@ -161,10 +161,10 @@ class Late(Interference, frozen=True, kw_only=True, tag="late"):
     silent: bool = False
     end: End = "fin"
 
-    async def advance(self, request: web.Request, handler: Handler) -> web.StreamResponse | None:
+    async def advance(self, request: web.Request, step: Step) -> web.StreamResponse | None:
         lose: Callable[[], Awaitable[None]] = partial(self._lose, request)
         request[RECEIVED] = lose
-        return await handler(request)
+        return await step(request)
 
     async def _lose(self, request: web.Request) -> None:
         """Runs where the handler has the whole request and has done nothing yet."""

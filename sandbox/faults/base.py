@@ -12,6 +12,7 @@ Operation = Literal[
 ]  # fmt: skip
 Layer = Literal["world", "answer", "content", "delivery"]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Step = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
 # What is changed in a hurry by hand should not hang a sandbox for a week.
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
@@ -70,8 +71,8 @@ class Interference(Fault, frozen=True, kw_only=True):
     Between the two it is written into the ledger, so that whoever sees the effect can read it.
     """
 
-    async def advance(self, request: web.Request, handler: Handler) -> web.StreamResponse | None:
-        return await handler(request)
+    async def advance(self, request: web.Request, step: Step) -> web.StreamResponse | None:
+        return await step(request)
 
     async def finish(
         self, request: web.Request, response: web.StreamResponse | None

@@ -5,8 +5,17 @@ from functools import partial
 from aiohttp import web
 
 from sandbox.errors import ApiError
-from sandbox.faults.base import OPERATIONS, Fault, Handler, Interference, Operation, Spoiling
+from sandbox.faults.base import (
+    OPERATIONS,
+    Fault,
+    Handler,
+    Interference,
+    Operation,
+    Spoiling,
+    Step,
+)
 from sandbox.faults.deliveries import Delivery
+from sandbox.faults.world import ForeignBatches
 from sandbox.ledger import Entry
 from sandbox.requests import EFFECT, FOREIGN, REQUEST_ID, SCOPE, refusal
 
@@ -18,12 +27,10 @@ async def misbehave(request: web.Request, handler: Handler) -> web.StreamRespons
     operation = _operation(request)
     if operation is None or not request[SCOPE].faults.waiting:
         return await handler(request)
-    call = partial(_answered, handler)
     faults = request[SCOPE].faults
-    for fault in (faults.take("world", operation), faults.take("answer", operation)):
-        if isinstance(fault, Interference):
-            call = partial(_interfere, fault, operation, call)
-    response = await call(request)
+    taken = (faults.take("answer", operation), faults.take("world", operation))
+    met = [fault for fault in taken if isinstance(fault, Interference)]
+    response = await _interfere(met, operation, request, handler)
     if not 200 <= response.status < 300:
         return response
     spoiling = faults.take("content", operation, response)
@@ -51,11 +58,19 @@ async def _answered(handler: Handler, request: web.Request) -> web.StreamRespons
 
 
 async def _interfere(
-    fault: Interference, operation: Operation, call: Handler, request: web.Request
+    met: list[Interference], operation: Operation, request: web.Request, handler: Handler
 ) -> web.StreamResponse:
-    response = await fault.advance(request, call)
-    _record(request, fault, operation)
-    return await fault.finish(request, response)
+    """All is done and written into the ledger before the client hears anything."""
+    call: Step = partial(_answered, handler)
+    for fault in met:
+        call = partial(fault.advance, step=call)
+    response = await call(request)
+    for fault in met:
+        _record(request, fault, operation)
+    for fault in met:
+        response = await fault.finish(request, response)
+    assert response is not None  # where nothing advanced to an answer, one was made up
+    return response
 
 
 def _record(request: web.Request, fault: Fault, operation: Operation) -> None:
@@ -69,6 +84,6 @@ def _record(request: web.Request, fault: Fault, operation: Operation) -> None:
         on=operation,
         path=request.path,
         took_effect=EFFECT in request if operation in CHANGING else None,
-        foreign=request.get(FOREIGN),
+        foreign=request.get(FOREIGN) if isinstance(fault, ForeignBatches) else None,
     )
     scope.ledger.append(entry)

@@ -7,7 +7,7 @@ import msgspec
 from aiohttp import web
 
 from sandbox.batches import new_batch
-from sandbox.faults.base import Handler, Interference, Operation, Seconds
+from sandbox.faults.base import Interference, Operation, Seconds, Step
 from sandbox.receiving import Received
 from sandbox.requests import COUNTS_EARLY, FOREIGN, SCOPE, UNSEEN
 from sandbox.store import RequestsWriter
@@ -27,9 +27,9 @@ class Lag(Interference, frozen=True, kw_only=True, tag="lag"):
     seconds: Seconds
     times: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
-    async def advance(self, request: web.Request, handler: Handler) -> web.StreamResponse | None:
+    async def advance(self, request: web.Request, step: Step) -> web.StreamResponse | None:
         request[UNSEEN] = timedelta(seconds=self.seconds)
-        return await handler(request)
+        return await step(request)
 
 
 class EarlyCounts(Interference, frozen=True, kw_only=True, tag="early_counts"):
@@ -40,9 +40,9 @@ class EarlyCounts(Interference, frozen=True, kw_only=True, tag="early_counts"):
 
     times: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
-    async def advance(self, request: web.Request, handler: Handler) -> web.StreamResponse | None:
+    async def advance(self, request: web.Request, step: Step) -> web.StreamResponse | None:
         request[COUNTS_EARLY] = True
-        return await handler(request)
+        return await step(request)
 
 
 class ForeignBatches(Interference, frozen=True, kw_only=True, tag="foreign_batches"):
@@ -54,11 +54,11 @@ class ForeignBatches(Interference, frozen=True, kw_only=True, tag="foreign_batch
     requests: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1
     when: Literal["before", "after"] = "after"
 
-    async def advance(self, request: web.Request, handler: Handler) -> web.StreamResponse | None:
+    async def advance(self, request: web.Request, step: Step) -> web.StreamResponse | None:
         if self.when == "before":
             self._make(request)
         try:
-            return await handler(request)
+            return await step(request)
         finally:
             if self.when == "after":
                 self._make(request)

@@ -137,10 +137,22 @@ def test_foreign_batches_appear(api: Api, sandbox: Sandbox, scope: str) -> None:
     ids = [batch["id"] for batch in api.get(LIST).json()["data"]]
     ledger = api.ledger()
     assert ids[2] == ledger["creates"][0]["id"]
-    assert ledger["faults"][0]["foreign"] == ids[1::-1]
+    assert ledger["faults"][-1]["foreign"] == ids[1::-1]
     assert len(ledger["creates"]) == 1
     api.set(clock_offset=60)
     assert len(api.results({"id": ids[0]})) == 3
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_foreign_batches_are_there_when_the_client_hears(
+    api: Api, sandbox: Sandbox, scope: str, when: str
+) -> None:
+    sandbox.fault(scope, "create", "foreign_batches", when=when)
+    sandbox.fault(scope, "create", "status", code=500, when="before_body")
+    assert api.try_create(request()).status_code == 500
+    drop, foreign = api.ledger()["faults"]
+    assert "foreign" not in drop
+    assert [batch["id"] for batch in api.get(LIST).json()["data"]] == foreign["foreign"]
 
 
 def test_what_is_done_counts_before_the_end(api: Api, sandbox: Sandbox, scope: str) -> None:

@@ -137,6 +137,16 @@ def test_error_classes(client: Anthropic, sandbox: Sandbox) -> None:
             refused.models.list()
 
 
+def test_it_creates_three_batches_where_answers_are_lost(
+    client: Anthropic, sandbox: Sandbox, scope: str
+) -> None:
+    fault = {"code": 529, "when": "after_effect", "retry_after": 0.01, "times": None}
+    sandbox.fault(scope, "create", "status", **fault)
+    with pytest.raises(anthropic.InternalServerError):
+        client.messages.batches.create(requests=requests("a"))
+    assert len(sandbox.ledger(scope)["creates"]) == 3
+
+
 async def test_batches_asynchronously(async_client: AsyncAnthropic, api: Api) -> None:
     api.set(batch_seconds=0)
     batches = async_client.messages.batches
