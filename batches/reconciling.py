@@ -190,12 +190,16 @@ def take(
 
     That it is to be canceled is still remembered, and happens next.
     """
+    found = part.candidates
+    if part.state == State.DROPPED:
+        found = [describe(remote, ours=True) | {"late": True}]
     return part.release_as(
         State.SUBMITTED,
         database_now(),
         event=f"Part {part.part} was found: {remote.id}. {why}",
         actor=actor,
         message_batch_id=remote.id,
+        candidates=found,
         attempts=0,
         adopt_id="",
         adopt_asked_by=None,

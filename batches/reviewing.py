@@ -170,7 +170,8 @@ class Review:
         if estimate.state == Estimate.State.REFUSED:
             yield Obstacle(estimate.reason, "recipe")
         elif estimate.crashes >= CRASH_LIMIT:
-            yield Obstacle("Checking the rows stopped several workers. Tell your administrator.")
+            said = f"Checking the rows stopped {count(estimate.crashes, 'worker')}."
+            yield Obstacle(said, "start_again")
         elif self.findings is None:
             yield Obstacle(NOT_CHECKED)
         elif not self.findings.rows:

@@ -14,6 +14,7 @@ from django.db import transaction
 
 from batches import archive
 from batches.calling import forgive
+from batches.deciding import start_all_again
 from batches.limits import Limits, ReadyRenderer
 from batches.models import Batch, MessageBatch, Run, Upload
 from batches.planning import Selection
@@ -206,9 +207,8 @@ def start(
 
 def revive(batch: Batch) -> None:
     """A person says to try again what was set aside or refused."""
-    for rows in (batch.runs, batch.message_batches):
-        rows.set_aside().update(crashes=0)
     at = database_now()
+    start_all_again(batch, at)
     batch.message_batches.free(at).filter(state=MessageBatch.State.QUEUED).update(due_at=at)
     key = batch.workspace.live_key()
     if key is not None:

@@ -189,7 +189,8 @@ class Batch(models.Model):
         partly = sum(sum(part.answers.values()) for part in open_parts)
         not_sent = [part for part in current if part.state in part.NOT_SENT]
         self.not_sent = sum(part.size - part.counted_elsewhere(parts) for part in not_sent)
-        self.sent = self.answered + sum(part.size for part in open_parts) - partly
+        waiting = sum(part.size - part.counted_elsewhere(parts) for part in open_parts) - partly
+        self.sent = self.answered + waiting
         self.tokens = {name: sum(part.tokens.get(name, 0) for part in parts) for name in TOKENS}
         self.cost = _add_costs(parts)
         self.parts = len(current)

@@ -197,14 +197,9 @@ class MessageBatch(Lease):
         type(self).objects.filter(pk=self.pk).update(**counted)
 
     def counted_elsewhere(self, parts: "list[MessageBatch]") -> int:
-        """How many rows of this part, which was not sent, are counted with another of `parts`.
-
-        Those that a later Run has taken, and those that an earlier one had sent.
-        """
+        """How many rows of this part are counted with another of `parts`."""
         others = {
-            part.pk
-            for part in parts
-            if part.run_id != self.run_id and (part.pk > self.pk or part.state not in self.NOT_SENT)
+            part.pk for part in parts if part.run_id != self.run_id and self.leaves_rows_to(part)
         }
         if not others:
             return 0
@@ -213,6 +208,17 @@ class MessageBatch(Lease):
             ranges |= Q(pk__gte=first << POSITION_BITS, pk__lt=(last + 1) << POSITION_BITS)
         again = Request.objects.filter(ranges, batch_id=self.batch_id, row=OuterRef("row"))
         return Request.objects.of(self.pk).filter(Exists(again)).count()
+
+    def leaves_rows_to(self, other: "MessageBatch") -> bool:
+        """Whether a row that both hold is counted with the other one.
+
+        Rows that were not sent are, where a later Run has taken or an earlier one had sent them;
+        so are those of a part that turned up after a later one was sent in its place.
+        """
+        was_sent = other.state not in self.NOT_SENT
+        if self.state in self.NOT_SENT:
+            return other.pk > self.pk or was_sent
+        return self.is_late and other.pk > self.pk and was_sent
 
     def link_attempts(self) -> None:
         """Let the newest attempt of each row count, inside the transaction of a change.
@@ -252,6 +258,11 @@ class MessageBatch(Lease):
             return None
         ours = (one for one in self.candidates if one["ours"] and not one.get("left"))
         return next(ours, None)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it was dropped, and taken when it turned up after all."""
+        return any(one.get("late") for one in self.candidates)
 
     def tell_of_being_set_aside(self, at: datetime) -> None:
         said = f"Part {self.part} stopped {self.crashes} workers and is set aside."

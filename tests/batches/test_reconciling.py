@@ -549,6 +549,29 @@ def test_rows_that_another_run_has_sent_are_not_sent_again(at_sandbox, built):
     assert MessageBatch.objects.filter(state="queued").count() == 1
 
 
+def test_late_part_whose_rows_another_run_has_sent_counts_no_row_twice(at_sandbox, built):
+    """Rows of a dropped part were chosen again: both are paid, each row counts once all along."""
+    at_sandbox.change(batch_seconds=1_000)
+    deciding.drop(built, now())
+    Run.objects.create(
+        batch=built.batch, token="rest", state="queued", due_at=now(), recipe=built.batch.recipe
+    )
+    assert building.step(now())
+    assert submitting.step(now())
+    deciding.ask_to_adopt(built, at_sandbox.create(body_of(built)), now())
+    assert reconciling.step(now())
+    batch = built.batch
+    batch.refresh_from_db()
+    assert (batch.sent, batch.waiting, batch.parts, batch.state) == (3, 3, 2, "in_progress")
+    at_sandbox.change(clock_offset=5_000)
+    assert polling.step(now() + MINUTE)
+    for _ in range(2):
+        assert collecting.step(now() + MINUTE)
+        batch.refresh_from_db()
+        assert (batch.sent, batch.answered + batch.waiting) == (3, 3)
+    assert (batch.succeeded, batch.state) == (3, "ended")
+
+
 def test_adopted_after_sending_again_counts_each_row_once(at_sandbox, built):
     """The first attempt turns up late: both are paid, the newest of a row counts."""
     at_sandbox.change(batch_seconds=0)
