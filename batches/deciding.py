@@ -26,6 +26,9 @@ State = MessageBatch.State
 # So long after the POST a batch may still turn up; later nothing new can.
 WATCHED = timedelta(hours=48)
 LONGEST_ID = 100
+SENT_AGAIN = (
+    "Part {part} is about to be sent again. Cancel the batch first, or wait until it is sent."
+)
 DROPPED = "Dropped by a person after its outcome stayed unknown."
 
 
@@ -95,10 +98,7 @@ def refuse_to_adopt(part: MessageBatch, message_batch_id: str) -> None:
     if MessageBatch.objects.filter(message_batch_id=message_batch_id).exists():
         raise CannotResolve(f"{message_batch_id} is another part already.")
     if is_about_to_be_sent_again(part):
-        raise CannotResolve(
-            f"Part {part.part} is about to be sent again. Cancel the batch first, or wait until "
-            "it is sent."
-        )
+        raise CannotResolve(SENT_AGAIN.format(part=part.part))
 
 
 def is_about_to_be_sent_again(part: MessageBatch) -> bool:

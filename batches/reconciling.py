@@ -24,8 +24,8 @@ from batches.calling import (
     remember_refusal,
     why_no_key,
 )
-from batches.deciding import WATCHED, CannotResolve, next_look, refuse_to_adopt
-from batches.models import Batch, MessageBatch
+from batches.deciding import SENT_AGAIN, WATCHED, CannotResolve, next_look, refuse_to_adopt
+from batches.models import Batch, MessageBatch, Run
 from batches.submitting import become_unknown, read_created, save_created
 from batches.words import count
 from claude_api import (
@@ -273,6 +273,7 @@ def answer(part: MessageBatch, at: datetime) -> None:
 
 
 def refuse_adoption(part: MessageBatch, why: str, at: datetime) -> None:
+    part.refresh_from_db(fields=["adopt_id", "state"])
     with transaction.atomic():
         if part.release(next_look(part, at), adopt_id="", adopt_asked_by=None):
             said = f"{part.adopt_id} was not taken for part {part.part}: {why}"
@@ -292,10 +293,15 @@ def adopt(part: MessageBatch, message_batch_id: str, actor: "User | None" = None
         if not key.lists(part.account):
             raise CannotResolve(f"Part {part.part}: {ANOTHER_ACCOUNT} Save that key first.")
         refuse_another(part, remote, client)
-    # A part that was dropped before it was sent learns only here where it lies.
-    place = {"api": key.api, "account": key.account()}
-    if not take(part, remote, "A person adopted it.", actor, **place):
-        raise CannotResolve("Somebody else has decided in the meantime.")
+    was_dropped = part.state == State.DROPPED
+    with transaction.atomic():
+        # A part that was dropped before it was sent learns only here where it lies.
+        place = {"api": key.api, "account": key.account()}
+        if not take(part, remote, "A person adopted it.", actor, **place):
+            raise CannotResolve("Somebody else has decided in the meantime.")
+        # A Run that was queued since may have chosen the same rows already.
+        if was_dropped and part.batch.runs.filter(state=Run.State.QUEUED).exists():
+            raise CannotResolve(SENT_AGAIN.format(part=part.part))
 
 
 def refuse_another(part: MessageBatch, remote: RemoteBatch, client: Client) -> None:

@@ -462,6 +462,25 @@ def test_api_that_does_not_answer_keeps_the_wish(api, workspace):
     assert part.message_batch_id == "msgbatch_1"
 
 
+def test_run_that_was_queued_while_the_api_was_asked_keeps_the_part_from_being_taken(
+    api, workspace
+):
+    """It may have chosen the same rows already: they would be paid twice without a word."""
+    part = make_unanswered(make_batch(workspace))
+    deciding.drop(part, now())
+
+    def queue_meanwhile(request):
+        Run.objects.create(batch=part.batch, token="rest", state="queued", recipe={})
+        return Reply(remote("msgbatch_1"))
+
+    deciding.ask_to_adopt(part, "msgbatch_1", now())
+    api.plan("GET", f"{BATCHES}/msgbatch_1", queue_meanwhile)
+    look(part, 0)
+    assert (part.state, part.message_batch_id, part.adopt_id) == ("dropped", None, "")
+    said = Event.objects.get(verb="not_adopted").sentence
+    assert said.startswith("msgbatch_1 was not taken for part 1: Part 1 is about to be sent again.")
+
+
 def test_decision_goes_before_a_worker_that_is_looking(at_sandbox, part):
     looking = MessageBatch.objects.claim("worker", now())
     deciding.drop(part, now())
