@@ -30,6 +30,8 @@ def why_not_collect(part: MessageBatch, at: datetime) -> str:
         return f"Part {part.part} has no results to collect."
     if part.deleted_at:
         return "The results were deleted at the API."
+    if part.delete_requested_at:
+        return "The results are being deleted at the API."
     if is_over(part, at, CLOCK_MARGIN):
         return "The API keeps results for 29 days, and these are older."
     if part.is_set_aside:

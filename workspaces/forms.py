@@ -38,6 +38,10 @@ class GeneralForm(forms.Form):
         required=False,
         min_value=1,
         max_value=LONGEST,
+        error_messages=dict.fromkeys(
+            ("invalid", "min_value", "max_value"),
+            f"Write a whole number of days, 1 to {LONGEST:,}, or nothing.",
+        ),
         widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off", "size": 6}),
     )
 

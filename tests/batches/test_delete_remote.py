@@ -49,6 +49,16 @@ def test_the_api_is_to_forget_what_is_here(cast: Cast) -> None:
     assert client.post(address(batch)).status_code == 422, "asked for already"
 
 
+def test_its_part_says_when_it_was_deleted_there(cast: Cast) -> None:
+    batch = an_ended_batch(cast, stored_at=database_now())
+    client, page = cast.client(cast.vera), f"/w/acme/batches/{batch.pk}/"
+    assert "Deleted at the API" not in words(client.get(page))
+    MessageBatch.objects.update(delete_requested_at=database_now())
+    assert "Deleted at the APInot yet" in words(client.get(page))
+    MessageBatch.objects.update(deleted_at=database_now())
+    assert f"Deleted at the API{database_now():%Y-%m-%d}" in words(client.get(page))
+
+
 def test_the_dialog_that_deletes_leads_here(cast: Cast) -> None:
     batch = an_ended_batch(cast)
     page = cast.client(cast.bob).get(f"/w/acme/batches/{batch.pk}/delete/").content.decode()

@@ -11,6 +11,7 @@ from batches import collecting, deleting, polling, submitting
 from batches.deleting import request_delete
 from batches.deleting_remote import request_delete_remote
 from batches.models import Batch, MessageBatch, Request, Result
+from batches.waiting import CannotCollect, collect_again
 from tests.batches.operator import Operator, write_table
 from tests.batches.stage import (
     HOUR,
@@ -165,6 +166,8 @@ def test_what_is_to_be_deleted_there_is_not_collected(api: ScriptedApi, batch: B
     request_delete_remote(batch, now())
     assert not collecting.step(now() + HOUR)
     assert api.connections == 0
+    with pytest.raises(CannotCollect, match="being deleted at the API"):
+        collect_again(MessageBatch.objects.get(), now())
 
 
 def test_what_is_stored_after_the_wish_is_deleted_too(api: ScriptedApi, batch: Batch) -> None:
