@@ -63,10 +63,10 @@ def complete(part: MessageBatch, renewal: Renewal) -> None:
         write_requests(part, [(row, "") for row in range(1, part.size + 1)], renewal)
 
 
-def natural_order(name: str) -> tuple[Any, ...]:
+def natural_order(name: str) -> tuple[list[Any], str]:
     """r2 before r10."""
     pieces = _DIGITS.split(name)
-    return (*(int(one) if place % 2 else one for place, one in enumerate(pieces)), name)
+    return [int(one) if place % 2 else one for place, one in enumerate(pieces)], name
 
 
 def write_requests(part: MessageBatch, rows: Iterable[tuple[int, str]], renewal: Renewal) -> None:

@@ -15,9 +15,9 @@ from typing import Any, BinaryIO, NamedTuple
 from django.db import transaction
 from django.db.models import Q
 
-from batches import archive
+from batches import adopted_rows, archive
 from batches.calling import ANOTHER_ACCOUNT, client_for, live_key, remember_refusal, why_no_key
-from batches.indexing import row_positions, scan, write_index
+from batches.indexing import scan, write_index
 from batches.models import Batch, MessageBatch, Request, Result
 from batches.polling import gone
 from batches.proof import MOST_LISTED, Proof
@@ -119,6 +119,7 @@ def fetch(part: MessageBatch, renewal: Renewal, at: datetime) -> None:
             return
         if proof.disagreements():
             mirror_again(part, client)
+    adopted_rows.number(part, proof, renewal)
     judge(part, proof, broken, renewal, at)
 
 
@@ -153,7 +154,7 @@ def download(part: MessageBatch, client: Client) -> tuple[Proof, list[str]]:
     Lines that an earlier download had are kept, and come first: the new ones are held against
     them. Of an earlier file that was damaged since, only what would be missing is taken.
     """
-    proof, broken = Proof(part, row_positions(part)), []
+    proof, broken = adopted_rows.begin_proof(part), []
     sound = has_sound_file(part)
     with archive.writing(archive.results(part.pk, part.fence)) as file:
         if sound:
@@ -346,6 +347,7 @@ def finish(part: MessageBatch, event: str, at: datetime, totals: dict[str, Any])
 
 def give_up(part: MessageBatch, renewal: Renewal, end: End) -> None:
     """Nothing more will come: rows without an answer become `missing`, for good."""
+    adopted_rows.complete(part, renewal)
     # Anew from the file that counts: an index that a crash left unfinished may lack what is there.
     proof = scan(part)
     totals = write_index(part, proof, renewal, lost=True)

@@ -11,7 +11,7 @@ from django.utils.text import slugify
 from batches import archive
 from batches.exporting_formats import write_csv, write_jsonl
 from batches.exporting_rows import Ours, Outcome, iterate_outcomes
-from batches.models import Batch, Result, Upload
+from batches.models import Batch, Match, Request, Result, Upload
 
 Format = Literal["csv", "jsonl"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -54,12 +54,23 @@ def export(
 def find_upload(batch: Batch) -> Upload:
     upload = batch.upload
     if upload is None:
-        raise ExportRefused(f"Batch {batch.pk} was adopted and has no file to put answers beside.")
+        return stand_in(batch)
     if upload.state == Upload.State.REFUSED:
         raise ExportRefused(f"The file of batch {batch.pk} was refused: it has no rows.")
     if upload.rows_fence is None:
         raise ExportRefused(f"The rows of batch {batch.pk} are not read yet. Try again later.")
     return upload
+
+
+def stand_in(batch: Batch) -> Upload:
+    """In the place of the file of an adopted Batch, which has none: its rows are its answers."""
+    if Match.objects.filter(batch=batch, state=Match.State.CONFIRMED).exists():
+        raise ExportRefused(
+            f"Batch {batch.pk} was adopted: its rows are being numbered. Try again."
+        )
+    if not Request.objects.filter(batch=batch).exists():
+        raise ExportRefused(f"Batch {batch.pk} was adopted, and its answers are not here yet.")
+    return Upload(kind=Upload.Kind.REQUESTS, rows=batch.rows)
 
 
 def tally(outcomes: Iterable[Outcome], counts: Counter[str]) -> Iterator[Outcome]:

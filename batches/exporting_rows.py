@@ -117,8 +117,21 @@ def iterate_outcomes(batch: Batch, upload: Upload) -> Iterator[Outcome]:
     """One Outcome for every row of the upload, in its order."""
     judge = Judge(batch, upload)
     with ResultFiles() as files:
-        for page in pages(archive.iterate_rows(upload.pk, upload.rows_fence or 0)):
+        for page in pages(rows_of(batch, upload)):
             yield from judge.outcomes(page, files)
+
+
+def rows_of(batch: Batch, upload: Upload) -> Iterator[archive.Row]:
+    """The rows of the file; of an adopted Batch without one those that were answered."""
+    if upload.pk is not None:
+        yield from archive.iterate_rows(upload.pk, upload.rows_fence or 0)
+        return
+    last = -1
+    found = Request.objects.filter(batch=batch).order_by("row")
+    while page := list(found.filter(row__gt=last).values_list("row", "own_id")[:PAGE]):
+        for number, own_id in page:
+            yield archive.Row(number, own_id=own_id)
+        last = page[-1][0]
 
 
 def pages(rows: Iterable[archive.Row]) -> Iterator[list[archive.Row]]:
@@ -145,6 +158,7 @@ class Judge:
         self._id_place = upload.columns.index(id_column) if id_column in upload.columns else None
         self._left_out = LeftOutReasons(batch)
         self._run = newest_run_of_every_row(batch)
+        self._is_adopted = batch.is_adopted
 
     def outcomes(self, page: list[archive.Row], files: ResultFiles) -> Iterator[Outcome]:
         attempts, looked_again = self.find_attempts(page), False
@@ -194,7 +208,8 @@ class Judge:
             return Outcome(row, own_id, Ours.WAITING)
         if self._run is not None and self._run.state == Run.State.REFUSED:
             return Outcome(row, own_id, Ours.NOT_SENT, self._run.reason)
-        return Outcome(row, own_id, Ours.NOT_CHOSEN, "Not chosen by any run yet.")
+        why = "Not in the adopted batch." if self._is_adopted else "Not chosen by any run yet."
+        return Outcome(row, own_id, Ours.NOT_CHOSEN, why)
 
     def identify(self, row: archive.Row) -> str:
         """The own id of a row that has no request."""
@@ -235,7 +250,8 @@ def read_outcome(row: archive.Row, attempt: Attempt, files: ResultFiles) -> Outc
         answer = read_answer(line)
     except (FileNotFoundError, UnreadableLine):
         return None
-    if answer.custom_id != part.custom_id(row.number):
+    sent_as = part.custom_id(row.number) if part.run_id else attempt.own_id
+    if answer.custom_id != sent_as:
         return None
     return Outcome(row, attempt.own_id, answer.type, "", answer, line, attempt.concern)
 

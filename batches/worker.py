@@ -15,12 +15,14 @@ from typing import Any
 from django.db import DatabaseError, close_old_connections, connection
 
 from batches import (
+    adopting,
     building,
     cancelling,
     checking,
     collecting,
     deleting,
     estimating,
+    matching,
     parsing,
     polling,
     pruning,
@@ -28,7 +30,7 @@ from batches import (
     refreshing,
     submitting,
 )
-from batches.models import Batch, Estimate, MessageBatch, Run, Upload, Worker
+from batches.models import Batch, Estimate, Listing, Match, MessageBatch, Run, Upload, Worker
 from batches.versions import find_difference
 from leases.clock import database_now
 from leases.models import machine_name
@@ -42,11 +44,13 @@ STAGES: tuple[Stage, ...] = (
     checking.step,
     submitting.step,
     reconciling.step,
+    adopting.step,
     collecting.step,
     parsing.step,
     building.step,
     refreshing.step,
     estimating.step,
+    matching.step,
     deleting.step,
     pruning.step,
 )
@@ -135,7 +139,7 @@ def on_duty() -> Iterator[None]:
 
     A thread says it, so that no long step holds it up.
     """
-    for leased in (ApiKey, KeyCheck, Upload, Run, MessageBatch, Estimate):
+    for leased in (ApiKey, KeyCheck, Upload, Run, MessageBatch, Estimate, Listing, Match):
         leased.objects.free_abandoned(database_now())
     name: dict[str, Any] = {"host": machine_name(), "pid": os.getpid()}
     finished = threading.Event()

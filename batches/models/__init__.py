@@ -1,3 +1,4 @@
+from batches.models.adopting import Listing, Match
 from batches.models.batch import Batch, Run
 from batches.models.estimate import Estimate
 from batches.models.index import Request, Result
@@ -5,4 +6,15 @@ from batches.models.message_batch import MessageBatch
 from batches.models.upload import Upload
 from batches.models.worker import Worker
 
-__all__ = ["Batch", "Estimate", "MessageBatch", "Request", "Result", "Run", "Upload", "Worker"]
+__all__ = [
+    "Batch",
+    "Estimate",
+    "Listing",
+    "Match",
+    "MessageBatch",
+    "Request",
+    "Result",
+    "Run",
+    "Upload",
+    "Worker",
+]

@@ -130,6 +130,11 @@ class Batch(models.Model):
         return self.state == self.State.DRAFT
 
     @property
+    def is_adopted(self) -> bool:
+        """Whether it was made elsewhere: its requests and its recipe are not known here."""
+        return not self.is_draft and not self.runs.exists()
+
+    @property
     def every_row_succeeded(self) -> bool:
         return self.state == self.State.ENDED and not (
             self.left_out or self.not_sent or self.answered - self.succeeded

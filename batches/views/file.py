@@ -53,7 +53,7 @@ def file(request: HttpRequest, slug: str, batch: int) -> HttpResponse:
 def show(request: HttpRequest, batch: Batch, status: int = 200, **more: Any) -> HttpResponse:
     upload = batch.upload
     stage = stage_of(upload)
-    sent = batch.runs.exists()
+    sent = not batch.is_draft or batch.runs.exists()
     context: dict[str, Any] = {
         "batch": batch,
         "workspace": batch.workspace,
@@ -158,7 +158,7 @@ def row_context(batch: Batch, number: int) -> dict[str, Any]:
 def change(request: HttpRequest, batch: Batch) -> HttpResponse:
     """What the forms of the page ask for. Raises Refused with what to tell the person."""
     here = redirect("batches:file", slug=batch.workspace.slug, batch=batch.pk)
-    if batch.runs.exists():
+    if not batch.is_draft or batch.runs.exists():
         raise Refused("This batch was sent, so its file stays as it is. Start a new batch.")
     if "file" in request.FILES or "replace" in request.POST:
         receive_form(request, batch.workspace, replacing=batch)

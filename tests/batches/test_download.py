@@ -175,7 +175,7 @@ def test_what_has_no_rows_says_why() -> None:
     client = Client()
     client.force_login(make_user())
     for batch, sentence in (
-        (make_batch(None, state="ended"), "was adopted and has no file"),
+        (make_batch(None, state="ended"), "was adopted, and its answers are not here yet"),
         (make_batch(make_upload(["text"], []), state="draft"), "Nothing was sent yet"),
     ):
         response = client.get(url_of(batch))
