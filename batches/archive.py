@@ -14,6 +14,7 @@ A claim writes only files named by its own fence, and the row that is saved afte
 which fence's file counts: a worker that wakes up late writes where nobody looks.
 """
 
+import logging
 import os
 import re
 import shutil
@@ -28,6 +29,7 @@ import msgspec
 from django.conf import settings
 
 NUMBER = re.compile(r"[1-9][0-9]{0,17}")
+logger = logging.getLogger(__name__)
 INDEX_ENTRY = struct.Struct("<QQ")  # number of the row, offset of its line
 
 
@@ -190,10 +192,16 @@ _left_out_decoder = msgspec.json.Decoder(LeftOut)
 
 
 def iterate_left_out(run_id: int, fence: int | None, first: int = 0) -> Iterator[LeftOut]:
-    """The rows from `first` on that a Run left out, in the order of the file."""
+    """The rows from `first` on that a Run left out, in the order of the file; none if that is
+    gone."""
     if fence is None:
         return
-    with open(left_out(run_id, fence), "rb") as file:
+    try:
+        file = open(left_out(run_id, fence), "rb")  # noqa: SIM115
+    except FileNotFoundError:
+        logger.warning("left-out rows of run %s are gone: %s", run_id, left_out(run_id, fence))
+        return
+    with file:
         file.seek(_find_left_out(file, first) if first else 0)
         for line in file:
             yield _left_out_decoder.decode(line)

@@ -98,13 +98,17 @@ class LeftOutReasons:
     """
 
     def __init__(self, batch: Batch) -> None:
-        self._run = batch.runs.exclude(left_out_fence=None).order_by("-pk").first()
+        self._run = run = batch.runs.exclude(left_out_fence=None).order_by("-pk").first()
+        self._path = archive.left_out(run.pk, run.left_out_fence or 0) if run else None
+        self._is_gone = self._path is not None and not self._path.exists()
         self._rows: Iterator[archive.LeftOut] | None = None
         self._next: archive.LeftOut | None = None
 
     def find(self, number: int) -> str:
-        if self._run is None:
+        if self._run is None or self._path is None:
             return ""
+        if self._is_gone:
+            return f"Not sent by the last run; the file that says why is gone ({self._path.name})."
         if self._rows is None:
             self._rows = archive.iterate_left_out(self._run.pk, self._run.left_out_fence, number)
             self._next = next(self._rows, None)
@@ -263,7 +267,7 @@ def unreadable(row: archive.Row, attempt: Attempt) -> Outcome:
         return Outcome(row, attempt.own_id, Ours.WAITING)
     name = archive.results(part.pk, part.results_fence or 0).name
     reason = (
-        f"The API answered ({attempt.type}), but the answer is not readable in "
-        f"message_batches/{part.pk}/{name}. Restore the file from a backup."
+        f"The API answered ({attempt.type}), but the answer's file is not readable ({name}). "
+        f"Collect part {part.part:,} again, or restore the file from a backup."
     )
     return Outcome(row, attempt.own_id, Ours.UNREADABLE, reason)

@@ -196,7 +196,7 @@ def test_results_file_is_gone(state: str, status: str) -> None:
     answer_part(part, {2: succeeded("lost")}, state)
     archive.results(part.pk, 1).unlink()
     assert statuses(batch) == [status]
-    said = f"message_batches/{part.pk}/results-1.jsonl" in csv_of(batch)
+    said = "Collect part 1 again, or restore the file from a backup." in csv_of(batch)
     assert said == (status == "unreadable")
 
 

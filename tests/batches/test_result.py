@@ -213,10 +213,23 @@ def test_a_results_file_that_is_gone_is_said(cast: Cast) -> None:
     part = MessageBatch.objects.get()
     archive.results(part.pk, part.results_fence).unlink()
     archive.requests(part.pk, part.requests_fence).unlink()
-    text = text_of(get(cast, batch, 2))
-    assert "the answer is not readable in" in text
-    assert f"message_batches/{part.pk}/results-1.jsonl" in text
+    page = get(cast, batch, 2)
+    text = text_of(page)
+    assert "but the answer's file is not readable (results-1.jsonl)" in text
+    assert f'/parts/{part.pk}/">Collect again</a>' in page.content.decode()
     get(cast, batch, 2, "?raw=answer", status=404)
+
+
+def test_reasons_that_are_gone_are_said(cast: Cast) -> None:
+    batch = answered({2: succeeded("yes")}, rows=2)
+    run = batch.runs.get()
+    run.left_out_fence = 1
+    run.save()
+    text = text_of(get(cast, batch, 3))
+    said = "Not sent by the last run; the file that says why is gone (left-out-1.jsonl)."
+    assert f"{said} It was left out and never sent." in text
+    problems = cast.client(cast.bob).get(f"/w/team/batches/{batch.pk}/problems/")
+    assert problems.status_code == 200
 
 
 def test_a_ready_request_has_its_request_and_no_columns(cast: Cast) -> None:
