@@ -10,7 +10,8 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ ROWS = 7
 PARTS_OF = 3
 State = MessageBatch.State
 DEAD = (State.DROPPED, State.REJECTED)
+# How far a sender has come that dies.
+DEATHS = ("claimed", "intended", "sent", "written")
 STAGES = {
     "cancelling": cancelling.step,
     "polling": polling.step,
@@ -128,8 +131,12 @@ class Machine(RuleBasedStateMachine):
         self.states: Counter[str] = Counter()
         self.looked_at = (-1, -1)
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(
+        fates=st.lists(st.sampled_from([*sorted(CREATES), *DEATHS]), min_size=2, max_size=2),
+        collected=st.sampled_from(["not yet", "whole", "cut", "proven"]),
+    )
+    def begin(self, fates: list[str], collected: str) -> None:
+        """Two parts and what becomes of them at once: the rest is about what follows from it."""
         with connection.cursor() as cursor:
             for statement in statements(WATCH):
                 cursor.execute(statement)
@@ -137,7 +144,18 @@ class Machine(RuleBasedStateMachine):
         ApiKey.seal(self.workspace, "sandbox", "sk-ant-states-key", models_read_at=now())
         self.batch = make_batch(self.workspace, [f"text {row}" for row in range(ROWS - 1)])
         self.start(count=ROWS - 2)
-        building.step(self.at)
+        for fate in fates:
+            if fate in DEATHS:
+                building.step(self.at)
+                self.die_sending(fate)
+            else:
+                self.send_next(fate)
+        self.at += timedelta(seconds=30)
+        for _ in fates:
+            reconciling.step(self.at)
+        if collected != "not yet":
+            self.api.lines_left_out = int(collected == "cut")
+            self.end_and_collect(die=collected == "proven")
 
     def teardown(self) -> None:
         try:
@@ -229,7 +247,7 @@ class Machine(RuleBasedStateMachine):
         recipe = self.batch.recipe | {"max_tokens": 16 + self.presses}
         chosen = Selection(kind="retry", types=sorted(types), part_size=PARTS_OF)
         wish = retrying.Wish(self.batch, chosen, recipe)
-        rows, token = [found.row for found in wish.find()], f"press-{self.presses}"
+        token = f"press-{self.presses}"
         waits = self.batch.runs.filter(state="queued").exists()
         try:
             with transaction.atomic():
@@ -237,7 +255,8 @@ class Machine(RuleBasedStateMachine):
         except retrying.CannotRetry:
             assert waits
         else:
-            self.allowed.update(rows)
+            # Which rows it takes is looked up once it is built.
+            self.allowed.update(range(2, ROWS + 1))
 
     def allow(self, part: MessageBatch) -> None:
         self.told_to_drop.add(part.nonce)
@@ -275,13 +294,16 @@ class Machine(RuleBasedStateMachine):
         building.step(self.at)
         submitting.step(self.at)
 
-    @rule()
-    def end_and_collect(self) -> None:
+    @rule(die=st.booleans())
+    def end_and_collect(self, die: bool) -> None:
         for made in self.api.known():
             if made.status != "ended":
                 made.end(["succeeded", "errored", "succeeded"])
         self.at += timedelta(minutes=5)
         polling.step(self.at)
+        if die:
+            self.die_collecting(proven=True)
+            self.at += timedelta(minutes=5)
         collecting.step(self.at)
 
     @rule()
@@ -291,7 +313,7 @@ class Machine(RuleBasedStateMachine):
                 return
 
     @precondition(lambda self: self.states["queued"])
-    @rule(point=st.sampled_from(["claimed", "intended", "sent", "written"]))
+    @rule(point=st.sampled_from(DEATHS))
     def die_sending(self, point: str) -> None:
         """Do what submitting does, and end in the middle of it."""
         queued = MessageBatch.objects.filter(state=State.QUEUED, cancel_requested_at=None)
@@ -322,7 +344,7 @@ class Machine(RuleBasedStateMachine):
             proof, _ = collecting.download(part, client)
         if not proof.objections():
             part.mine().update(results_fence=part.fence, proven_at=self.at)
-            for request in Request.objects.in_order(part.pk)[:1]:
+            for request in islice(Request.objects.in_order(part.pk), 1):
                 Result.objects.get_or_create(
                     request_id=request.pk,
                     defaults={"batch_id": part.batch_id, "row": request.row, "type": "errored"},
@@ -336,6 +358,30 @@ class Machine(RuleBasedStateMachine):
             part = building.create_part(run, building.next_number(run), None, renewal)
             rows = building.render_chosen(run, {2, 3})
             building.write_part(part, rows, renewal)
+
+    @precondition(lambda self: self.states["queued"])
+    @rule()
+    def fall_asleep_at_the_wire(self) -> None:
+        """A worker hangs between its intent and the POST: nobody knows that it will go on."""
+        queued = MessageBatch.objects.filter(state=State.QUEUED, cancel_requested_at=None)
+        part, key = queued.claim("asleep:1", self.at), live_key(self.workspace)
+        if part is not None and key is not None and submitting.intend(part, key, ""):
+            self.sleepers.append((self.post, part))
+
+    def post(self, part: MessageBatch, renewal: Renewal, at: datetime) -> None:
+        key = live_key(self.workspace)
+        assert key is not None
+        with client_for(key) as client:
+            submitting.post(part, key, client, renewal)
+
+    @precondition(lambda self: self.sleepers)
+    @rule(which=st.integers(0, 3))
+    def be_overtaken(self, which: int) -> None:
+        """Another worker takes up what a sleeper held, and dies over it; then the sleeper wakes."""
+        _, row = self.sleepers[which % len(self.sleepers)]
+        self.at = max(self.at + timedelta(seconds=25), now() + timedelta(seconds=25))
+        type(row).objects.filter(pk=row.pk).claim("gone:2", self.at)
+        self.wake_up(which)
 
     @rule(stage=st.sampled_from(["submitting", "collecting", "building", "cancelling"]))
     def fall_asleep(self, stage: str) -> None:
@@ -503,7 +549,9 @@ class Machine(RuleBasedStateMachine):
                 if part.needs_person:
                     self.decide(part)
             # What was deleted at the API is asked for as long as it could be there.
-            self.at += timedelta(days=30) if turn in (8, 12) else timedelta(minutes=20)
+            self.at += timedelta(days=31) if turn in (8, 12) else timedelta(minutes=20)
+            if self.is_at_rest:
+                break
         if not self.is_there:
             assert not MessageBatch.objects.filter(batch=self.batch.pk).exists()
             return
@@ -515,6 +563,13 @@ class Machine(RuleBasedStateMachine):
         for made in self.api.made:
             if made.nonce in parts.keys() - self.told_to_drop - self.told_wrong:
                 assert parts[made.nonce].state in (State.STORED, State.LOST)
+
+    @property
+    def is_at_rest(self) -> bool:
+        if not self.is_there:
+            return not Batch.objects.filter(pk=self.batch.pk).exists()
+        self.batch.refresh_from_db()
+        return self.batch.final and not any(part.needs_person for part in self.parts())
 
     def decide(self, part: MessageBatch) -> None:
         own = [made for made in self.api.known() if made.nonce == part.nonce]
