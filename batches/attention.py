@@ -1,12 +1,13 @@
 """What needs a person in a workspace, the most urgent first; a few of each kind."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.db.models import Exists, OuterRef, Q
 
+from batches import waiting
 from batches.asking import parts_to_decide, set_aside
 from batches.models import Batch, MessageBatch, Run, Upload
 from batches.words import count
@@ -14,19 +15,19 @@ from leases.models import CRASH_LIMIT
 from workspaces.models import Workspace
 
 MOST = 5
-KEPT_AT_THE_API = timedelta(days=29)
-WARNED_BEFORE = timedelta(days=3)
 DRAFTS_LOOKED_AT = 20
 
 
 class Need(NamedTuple):
-    """`batch` is None where it concerns the whole workspace; `part` is the one to decide about."""
+    """`batch` is None where it concerns the whole workspace; `part` is the one to decide about,
+    `collect` the one to collect."""
 
     icon: str
     sentence: str
     action: str
     batch: Batch | None = None
     part: int = 0
+    collect: int = 0
 
 
 def needs(workspace: Workspace, at: datetime) -> list[Need]:
@@ -77,18 +78,10 @@ def need_of(batch: Batch) -> Need | None:
 
 def vanishing(workspace: Workspace, at: datetime) -> Iterator[Need]:
     """Results that the API deletes soon and that are not stored here."""
-    states = [MessageBatch.State.SUBMITTED, MessageBatch.State.INCOMPLETE]
-    parts: Any = MessageBatch.objects.filter(
-        workspace=workspace,
-        state__in=states,
-        created_at__lt=at - KEPT_AT_THE_API + WARNED_BEFORE,
-        created_at__gt=at - KEPT_AT_THE_API,
-    )
-    for part in parts.select_related("batch").order_by("created_at")[:MOST]:
-        left = part.created_at + KEPT_AT_THE_API - at
-        days = count(left.days, "day") if left.days else count(left.seconds // 3600, "hour")
-        said = f"part {part.part:,}: results are deleted at the API in {days} and are not stored."
-        yield Need("clock", said, "Open", part.batch)
+    parts = waiting.vanishing(MessageBatch.objects.filter(workspace=workspace), at)
+    for part in parts.select_related("batch")[:MOST]:
+        said = waiting.say_vanishing(part, at)
+        yield Need("clock", said, "Collect now", part.batch, collect=part.pk)
 
 
 def broken_drafts(workspace: Workspace) -> Iterator[Need]:

@@ -3,20 +3,23 @@
 The pages and `manage.py collect_part` call the same verbs; a worker does what is asked.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.db import transaction
 from django.db.models import F
 
-from batches.collecting import CLOCK_MARGIN, is_over
+from batches.collecting import CLOCK_MARGIN, RESULTS_KEPT, is_over
 from batches.models import MessageBatch
+from batches.models.message_batch import MessageBatchQuerySet
 from batches.words import count
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 State = MessageBatch.State
+# From the 22nd day on people are told of results that the API deletes and that are not here.
+WARNED_BEFORE = timedelta(days=7)
 
 
 class CannotCollect(Exception):
@@ -55,6 +58,24 @@ def collect_again(part: MessageBatch, at: datetime, actor: "User | None" = None)
         said = f"Part {part.part} is to be collected again now."
         part.batch.record("collect_again", said, actor=actor, at=at, part=part.part)
     part.refresh_from_db()
+
+
+def vanishing(parts: MessageBatchQuerySet, at: datetime) -> MessageBatchQuerySet:
+    """Those whose results the API deletes soon, and that are not stored here."""
+    return parts.filter(
+        state__in=[State.SUBMITTED, State.INCOMPLETE],
+        stop_waiting_at=None,
+        deleted_at=None,
+        batch__deleting_at=None,
+        created_at__lt=at - RESULTS_KEPT + WARNED_BEFORE,
+        created_at__gt=at - RESULTS_KEPT,
+    ).order_by("created_at")
+
+
+def say_vanishing(part: MessageBatch, at: datetime) -> str:
+    left = part.created_at + RESULTS_KEPT - at if part.created_at else timedelta()
+    days = count(left.days, "day") if left.days else count(left.seconds // 3600, "hour")
+    return f"part {part.part:,}: results are deleted at the API in {days} and are not stored."
 
 
 def missing_answers(part: MessageBatch) -> int:

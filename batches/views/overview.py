@@ -15,10 +15,13 @@ from batches.pages import read_id
 from batches.progress import Parts, Timing, delays, idle_since, refused_run
 from batches.templatetags.batch_rows import step_of
 from batches.views.finding import find_batch
+from batches.views.match import match_region
+from batches.waiting import say_vanishing, vanishing
 from leases.clock import database_now
 from workspaces.live import Region
 
 SECONDS = 3
+MOST = 5  # parts of a kind that are named
 
 
 @require_safe
@@ -27,7 +30,11 @@ def overview(request: HttpRequest, slug: str, batch: int) -> HttpResponse:
     found = find_batch(request, slug, batch)
     if found.is_draft:
         return redirect(f"batches:{step_of(found)}", slug=slug, batch=found.pk)
-    context = {"batch": found, "progress": progress_of(request, found)}
+    context = {
+        "batch": found,
+        "progress": progress_of(request, found),
+        "match": match_region(request, found),
+    }
     return render(request, "batches/overview.html", context)
 
 
@@ -47,7 +54,7 @@ def overview_live(request: HttpRequest, slug: str, batch: int) -> HttpResponse:
 
 
 def progress_of(request: HttpRequest, batch: Batch) -> Region:
-    at = database_now()
+    at, parts = database_now(), batch.message_batches.all()
     context = {
         "batch": batch,
         "figures": figures(batch),
@@ -61,6 +68,7 @@ def progress_of(request: HttpRequest, batch: Batch) -> Region:
         "about_the_key": (asked := list(about_the_key(batch))),
         "paused_until": None if asked else paused_until(batch, at),
         "delays": [] if asked else delays(batch),
+        "vanishing": [(part, say_vanishing(part, at)) for part in vanishing(parts, at)[:MOST]],
         "answers": first_answers(batch),
     }
     return Region(

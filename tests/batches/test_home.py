@@ -8,6 +8,7 @@ from django.utils import timezone
 from django.utils.html import strip_tags
 
 from batches.models import Batch, MessageBatch, Run, Upload
+from tests.batches.html import link_named
 from tests.cast import Cast
 from workspaces.keys import save_key
 from workspaces.models import ApiKey
@@ -107,8 +108,14 @@ def test_results_that_vanish_soon_are_told(cast: Cast) -> None:
     part = make_part(batch, created_at=timezone.now() - 27 * DAY)
     batch.recount()
     assert "part 1: results are deleted at the API in 1 day and are not stored." in text_of(cast)
-    MessageBatch.objects.filter(pk=part.pk).update(created_at=timezone.now() - 20 * DAY)
-    assert "are deleted at the API" not in text_of(cast)
+    html = cast.client(cast.bob).get("/w/acme/").content.decode()
+    assert link_named(html, "Collect now") == f"/w/acme/batches/{batch.pk}/parts/{part.pk}/"
+    for days, told in ((22.1, "in 6 days"), (28.9, "in 2 hours")):
+        MessageBatch.objects.update(created_at=timezone.now() - days * DAY)
+        assert f"results are deleted at the API {told} and are not stored." in text_of(cast)
+    for days in (21.9, 29.1):
+        MessageBatch.objects.update(created_at=timezone.now() - days * DAY)
+        assert "are deleted at the API" not in text_of(cast)
 
 
 def test_a_draft_with_problems_asks_to_be_opened(cast: Cast) -> None:

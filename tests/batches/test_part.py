@@ -6,7 +6,7 @@ from batches import archive, collecting
 from batches.models import Batch, MessageBatch
 from batches.waiting import stop_waiting
 from tests.batches.ended import RESULTS, body, collect, make_ended, unbounded
-from tests.batches.html import text_of
+from tests.batches.html import link_named, text_of
 from tests.batches.stage import HOUR, make_batch, make_part, now, remote, result_line, result_lines
 from tests.cast import Cast
 from tests.scripted_api import ScriptedApi, refusal
@@ -93,6 +93,17 @@ def test_attempts_lead_to_each_other(cast, part):
 def test_the_table_of_parts_leads_here(cast, part):
     overview = cast.client(cast.bob).get(f"/w/acme/batches/{part.batch_id}/").content.decode()
     assert f'href="{address(part)}"' in overview
+
+
+def test_the_overview_tells_of_results_that_vanish_soon(cast, part):
+    MessageBatch.objects.update(created_at=now() - 25.5 * 24 * HOUR)
+    overview = cast.client(cast.bob).get(f"/w/acme/batches/{part.batch_id}/")
+    said = "Part 1: results are deleted at the API in 3 days and are not stored. Collect now"
+    assert said in text_of(overview)
+    assert link_named(overview.content.decode(), "Collect now") == address(part)
+    MessageBatch.objects.update(state="stored", stored_at=now())
+    overview = cast.client(cast.bob).get(f"/w/acme/batches/{part.batch_id}/")
+    assert "are deleted at the API" not in text_of(overview)
 
 
 def test_the_facts_are_fresh_while_something_may_come(cast, api, part):
