@@ -12,6 +12,8 @@ from workspaces.people import LastOwner, refuse_without_owner, set_role
 @admin.register(Workspace)
 class WorkspaceAdmin(admin.ModelAdmin):
     list_display = ("name", "slug", "timezone", "retention_days")
+    # In Settings it is told first what fewer days would delete.
+    readonly_fields = ("retention_days",)
     search_fields = ("name", "slug")
 
     def has_delete_permission(self, *args: object) -> bool:

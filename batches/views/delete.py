@@ -81,7 +81,8 @@ def delete_remote(request: HttpRequest, slug: str, batch: int) -> HttpResponse:
     if request.method == "POST":
         parts = deleting_remote.request_delete_remote(found, database_now(), actor)
         if parts:
-            messages.success(request, f"{count(parts, 'part')} of {found.name} go at the API.")
+            said = f"Being deleted at the API: {count(parts, 'part')} of {found.name}."
+            messages.success(request, said)
             return redirect("batches:overview", slug=slug, batch=found.pk)
     there = deleting_remote.kept_there(found, database_now())
     context = {

@@ -117,7 +117,7 @@ def test_answers_that_are_not_here_are_given_up_by_their_number(cast: Cast) -> N
     at_the_api(batch, state="incomplete", answers={"succeeded": 2})
     batch.recount()
     text = text_of(cast, batch)
-    assert "3 answers of 1 part are not here yet. They are billed" in text
+    assert "3 answers of 1 part are not here yet. What of them succeeded is billed" in text
     assert "Type 3 to give these answers up" in text
     client = cast.client(cast.bob)
     response = client.post(address(batch), {"confirm": str(batch.pk)})

@@ -40,6 +40,7 @@ def test_the_api_is_to_forget_what_is_here(cast: Cast) -> None:
     assert f"of 1 part, which it would keep until {until}" in ask(client, batch)
     response = client.post(address(batch), follow=True)
     assert response.redirect_chain == [(f"/w/acme/batches/{batch.pk}/", 302)]
+    assert "Being deleted at the API: 1 part of Themes." in words(response)
     assert MessageBatch.objects.get().due_at is not None
     batch.refresh_from_db()
     assert (batch.delete_remote, batch.deleting_at) == (True, None)
