@@ -1,4 +1,5 @@
 import signal
+import sys
 import threading
 from typing import Any
 
@@ -38,7 +39,10 @@ class Command(BaseCommand):
 
         def finish(number: int, frame: object) -> None:
             if stop.is_set():
-                raise CommandError("Stopped at once. The step in hand is taken up again later.")
+                said = "Stopped at once. The step in hand is taken up again later."
+                self.stderr.write(said, style_func=str)
+                # Not an exception that a worker would take for a surprise of the step.
+                sys.exit(1)
             stop.set()
 
         signal.signal(signal.SIGTERM, finish)
