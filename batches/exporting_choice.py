@@ -8,24 +8,30 @@ from batches.models import Batch, Result, Upload
 from batches.reading import Filter
 from batches.searching import Needle, words_of
 
-Rows = Literal["all", "succeeded", "problems", "filter"]
+Rows = Literal["all", "succeeded", "problems", "filter", "selected"]
 ROWS: tuple[Rows, ...] = get_args(Rows)
 SUCCEEDED = Result.Type.SUCCEEDED
 NOBODY_NEEDS_TO_LOOK = {SUCCEEDED, Ours.WAITING, Ours.NOT_CHOSEN}
 
 
 class Choice(NamedTuple):
-    """All rows, or some; `filter` and `text` are those of the results page, for `filter` alone."""
+    """All rows, or some; `filter` and `text` are those of the results page, for `filter` alone.
+
+    `numbers` are those of the rows that are selected.
+    """
 
     rows: Rows = "all"
     filter: Filter = Filter()
     text: str = ""
+    numbers: frozenset[int] = frozenset()
 
     def takes(self, outcome: Outcome) -> bool:
         if self.rows == "succeeded":
             return outcome.type == SUCCEEDED
         if self.rows == "problems":
             return bool(outcome.concern) or outcome.type not in NOBODY_NEEDS_TO_LOOK
+        if self.rows == "selected":
+            return outcome.row.number in self.numbers
         return self.rows == "all" or (fits(self.filter, outcome) and holds(self.text, outcome))
 
     def row_count(self, batch: Batch, upload: Upload) -> int | None:
@@ -36,6 +42,8 @@ class Choice(NamedTuple):
             return batch.problem_count
         if self.rows == "all":
             return upload.rows
+        if self.rows == "selected":
+            return len(self.numbers)
         return None if self.text else self.filter.count(batch)
 
 

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from heapq import merge
 from itertools import islice
 from typing import NamedTuple
+from urllib.parse import urlencode
 
 from batches import archive
-from batches.concerns import UNFIT, UNNAMED
+from batches.concerns import UNFIT, UNNAMED, needs_another_recipe
 from batches.models import Batch, MessageBatch, Request, Result
 from batches.models.batch import superseded
+from batches.planning import NOT_SENT
 from batches.reading import Filter, first_from
 from batches.words import count
 
@@ -99,13 +101,18 @@ class Example(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Rows with one trouble; `chosen` finds those that were answered among the results."""
+    """Rows with one trouble; `chosen` finds those that were answered among the results.
+
+    `way` is how they may be sent once more, with the query of that page: see `way_of`.
+    """
 
     title: str
     number: int
     advice: Advice
     examples: list[Example] = []
     chosen: Filter | None = None
+    way: str = ""
+    retry_query: str = ""
 
     @property
     def more_query(self) -> str:
@@ -120,6 +127,15 @@ def advise(kind: str, concern: str | None) -> Advice | None:
     if kind != Result.Type.ERRORED:
         return TYPES.get(kind, LATER_TYPE)
     return ERRORS.get(concern or "", UNKNOWN_ERROR)
+
+
+def way_of(kind: str, concern: str | None) -> str:
+    """`retry` as it is; `raise` max tokens first; `edit` the recipe first; empty: in no way."""
+    if kind == Result.Type.SUCCEEDED and concern is None:
+        return ""
+    if concern == "max_tokens":
+        return "raise"
+    return "edit" if needs_another_recipe(kind, concern) else "retry"
 
 
 def group_problems(batch: Batch) -> list[Group]:
@@ -189,7 +205,14 @@ def not_sent(batch: Batch) -> Iterator[Group]:
         # Most reasons name their part themselves.
         said = reason if "part" in reason.lower() else f"{name_parts(unsent)}: {reason}"
         advice = Advice(f"Not billed. {said}")
-        yield Group("Not sent", number, advice, first_unsent(unsent[0]))
+        yield Group(
+            "Not sent",
+            number,
+            advice,
+            first_unsent(unsent[0]),
+            way="retry" if len(by_reason) == 1 else "",
+            retry_query=urlencode({"type": NOT_SENT}),
+        )
 
 
 def name_parts(parts: list[MessageBatch]) -> str:
@@ -211,22 +234,28 @@ def errored(batch: Batch) -> Iterator[Group]:
         for concern, number in most_first(concerns):
             title = f"Errored: {concern}" if kind == Result.Type.ERRORED else f"Ended as {kind}"
             chosen, advice = Filter(error=concern), advise(kind, concern) or UNKNOWN_ERROR
-            yield Group(title, number, advice, find_example(batch, chosen), chosen)
+            yield answered(batch, title, number, advice, chosen, way_of(kind, concern))
 
 
 def by_type(batch: Batch) -> Iterator[Group]:
     for kind, advice in TYPES.items():
         if number := getattr(batch, kind):
             chosen = Filter(type=kind)
-            yield Group(kind.capitalize(), number, advice, find_example(batch, chosen), chosen)
+            yield answered(batch, kind.capitalize(), number, advice, chosen, way_of(kind, None))
 
 
 def looks(batch: Batch) -> Iterator[Group]:
     for concern, number in most_first(batch.concerns.get(Result.Type.SUCCEEDED, {})):
         chosen = Filter(stop=concern)
         title = TITLES.get(concern, f"Succeeded, but ended with {concern}")
-        advice = LOOKS.get(concern, UNKNOWN_LOOK)
-        yield Group(title, number, advice, find_example(batch, chosen), chosen)
+        advice, way = LOOKS.get(concern, UNKNOWN_LOOK), way_of(Result.Type.SUCCEEDED, concern)
+        yield answered(batch, title, number, advice, chosen, way)
+
+
+def answered(
+    batch: Batch, title: str, number: int, advice: Advice, chosen: Filter, way: str
+) -> Group:
+    return Group(title, number, advice, find_example(batch, chosen), chosen, way, chosen.query)
 
 
 def most_first(concerns: dict[str, int]) -> list[tuple[str, int]]:

@@ -18,10 +18,11 @@ from batches.drafts import limits_of
 from batches.findings import Finder, Findings
 from batches.forecasting import Forecast, forecast
 from batches.limits import ReadyRenderer
-from batches.models import Batch, Estimate, Result, Run, Worker
-from batches.planning import NOT_SENT, Selection, count_parts
+from batches.models import Batch, Estimate, Run, Worker
+from batches.planning import Selection, count_parts
 from batches.problems import Problem
 from batches.recipe import MOST_TOKENS, Recipe, Rendered, Renderer, check
+from batches.retry_words import name, say_held
 from batches.retrying import CannotRetry, Tally, Wish, retry
 from batches.reviewing import Obstacle
 from batches.words import count
@@ -35,20 +36,19 @@ if TYPE_CHECKING:
 MOST_RENDERED = 2_000
 RAISED = 4  # times
 DEFAULT_TOKENS = Recipe(model="", prompt="").max_tokens
-NAMES = {
-    (Result.Type.EXPIRED, None): "expired",
-    (Result.Type.CANCELED, None): "canceled",
-    (Result.Type.MISSING, None): "missing",
-    (NOT_SENT, None): "not sent",
-    (Result.Type.SUCCEEDED, "max_tokens"): "cut off at max_tokens",
-    (Result.Type.SUCCEEDED, "refusal"): "refused",
-    (Result.Type.SUCCEEDED, "unfit"): "answered, but not in the output format",
-}
 
 
 def edited_recipe(batch: Batch) -> dict[str, Any]:
     """The recipe that somebody has edited for a retry; {} where nobody has."""
     return dict(batch.typed.get("retry") or {})
+
+
+def can_retry(batch: Batch) -> bool:
+    """Whether its rows can be sent from here at all: it was made here, and its file is kept."""
+    upload = batch.upload
+    if upload is None or upload.rows_fence is None or not batch.runs.exists():
+        return False
+    return archive.rows(upload.pk, upload.rows_fence).exists()
 
 
 class RetryReview:
@@ -62,8 +62,10 @@ class RetryReview:
         *,
         edited: bool = False,
         max_tokens: str | None = None,
+        asks: bool = True,
     ) -> None:
-        self.batch, self.at, self.typed = batch, at, max_tokens
+        """Without `asks` only what a worker has estimated before is known of the price."""
+        self.batch, self.at, self.typed, self.asks = batch, at, max_tokens, asks
         self.key: ApiKey | None = batch.workspace.live_key()
         self.limits = limits_of(batch.workspace)
         self.edited = edited and bool(edited_recipe(batch))
@@ -108,6 +110,13 @@ class RetryReview:
     @property
     def was_cut_off(self) -> bool:
         return self._named_tally.has("max_tokens")
+
+    @property
+    def unraised(self) -> str:
+        """What stands in the field where nothing is raised."""
+        if self.is_of_ready_requests:
+            return ""
+        return str(self.base.get("max_tokens", 0) or self.sent_max_tokens)
 
     @cached_property
     def max_tokens(self) -> str:
@@ -161,27 +170,12 @@ class RetryReview:
     @property
     def held(self) -> list[str]:
         """Sentences on rows that were named and do not go."""
-        return list(self._say_held())
-
-    def _say_held(self) -> Iterator[str]:
-        held = self.tally.held
-        if number := held["unedited"].total():
-            what = ", ".join(name(answer) for answer, _ in held["unedited"].most_common())
-            way = "a new file" if self._needs_file() else "another recipe"
-            yield f"{rows_stay(number)} ({what}): unchanged it would fail again. It needs {way}."
-        if number := held["unsettled"].total():
-            yield f"{rows_stay(number)}: the answers of their parts are not all collected yet."
-        if number := held["succeeded"].total():
-            yield f"{rows_stay(number)}: they succeeded, and are not sent again in this batch."
+        return list(say_held(self.tally, self.is_of_ready_requests))
 
     @property
     def can_be_mended(self) -> bool:
         """Whether another prompt would let more of the rows go."""
         return not self.is_of_ready_requests
-
-    def _needs_file(self) -> bool:
-        concerns = {concern for _, concern in self.tally.held["unedited"]}
-        return self.is_of_ready_requests and concerns != {"max_tokens"}
 
     @cached_property
     def problems(self) -> list[Problem]:
@@ -206,7 +200,12 @@ class RetryReview:
 
     @cached_property
     def _estimate(self) -> Estimate | None:
-        return estimating.ask(self.batch, self.at) if self._can_be_estimated else None
+        if not self._can_be_estimated:
+            return None
+        if self.asks:
+            return estimating.ask(self.batch, self.at)
+        known = Estimate.objects.filter(batch=self.batch, digest=estimating.digest_of(self.batch))
+        return known.first()
 
     @property
     def is_checking(self) -> bool:
@@ -326,8 +325,14 @@ class RetryReview:
             yield Obstacle(f"The API refuses this workspace's key: {key.refused}", "key")
 
     def _about_rows(self) -> Iterator[Obstacle]:
-        if not self.requests:
+        if self.requests:
+            return
+        if not self.tally.held["unedited"]:
             yield Obstacle("No row is left to send.")
+        elif self.is_of_ready_requests:
+            yield Obstacle("Nothing of this goes without a new file, or more max tokens.")
+        else:
+            yield Obstacle("Edit the recipe or raise max tokens to send this again.")
 
     def freeze(self) -> dict[str, Any]:
         frozen = self.forecast.freeze() if self.forecast else {"requests": self.requests}
@@ -371,13 +376,3 @@ class RetryReview:
 
 def _sentence(one: Obstacle | Problem) -> str:
     return one.sentence if isinstance(one, Obstacle) else one.sentence()
-
-
-def name(answer: tuple[str, str | None]) -> str:
-    """What a row's newest answer is called in a list."""
-    kind, concern = answer
-    return NAMES.get(answer) or concern or kind
-
-
-def rows_stay(number: int) -> str:
-    return "1 row stays as it is" if number == 1 else f"{number:,} rows stay as they are"

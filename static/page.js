@@ -9,6 +9,7 @@
 //   <details class="menu">       closes by Esc, a click elsewhere, or a choice
 //   data-key="n", "g b"          pressed for a link; data-find: the field of `/`; data-primary: the
 //                                button of Ctrl+Enter; tr[data-row] a: j, k and Enter
+//   <input data-all="row">       checks all others of that name, and lets them go
 //   [data-confirm]               leaving is asked about (upload.js)
 
 const html = document.documentElement;
@@ -118,6 +119,10 @@ document.addEventListener("click", (event) => {
   });
   const copy = event.target.closest("[data-copy]");
   if (copy) copyFrom(copy);
+});
+
+document.addEventListener("change", ({ target }) => {
+  if (target.matches("[data-all]")) $$(`input[name="${target.dataset.all}"]`).forEach((one) => { one.checked = target.checked; });
 });
 
 document.addEventListener("submit", ({ target }) => {

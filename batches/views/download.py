@@ -23,7 +23,7 @@ class ReaderLeft(Exception):
 @require_GET
 def download(request: HttpRequest, slug: str, batch: int) -> HttpResponseBase:
     found = find_batch(request, slug, batch)
-    wishes = Wishes.read(request.GET)
+    wishes = Wishes.read(request.GET, request.GET.getlist("row"))
     if wishes.problems:
         return render_export(request, found, wishes, status=422)
     if why_not(found):

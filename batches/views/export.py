@@ -1,4 +1,5 @@
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any, NamedTuple, Self, cast
 from urllib.parse import urlsplit
 
@@ -11,9 +12,11 @@ from batches.exporting import FORMATS, ExportRefused, Format, find_upload
 from batches.exporting_choice import ROWS, Choice, Rows
 from batches.exporting_formats import OUR_COLUMNS, name_columns
 from batches.models import Batch, Upload
-from batches.reading import Filter
+from batches.reading import Filter, read_row_number
 from batches.searching import LONGEST
 from batches.views.finding import find_batch
+
+MOST_SELECTED = 1_000
 
 
 class Wishes(NamedTuple):
@@ -26,14 +29,17 @@ class Wishes(NamedTuple):
     problems: dict[str, str]
 
     @classmethod
-    def read(cls, query: Mapping[str, Any]) -> Self:
+    def read(cls, query: Mapping[str, Any], selected: Iterable[str] = ()) -> Self:
         problems = {}
         if (format := query.get("format", "csv")) not in FORMATS:
             problems["format"] = "Choose CSV or JSONL."
         if (rows := query.get("rows", "all")) not in ROWS:
             problems["rows"] = "Choose which rows."
         text = query.get("q", "").replace("\x00", "")[:LONGEST].strip()
-        choice = Choice(cast(Rows, rows), Filter.read(query), text)
+        numbers = frozenset(filter(None, map(read_row_number, islice(selected, MOST_SELECTED))))
+        if rows == "selected" and not numbers:
+            problems["rows"] = "No row is selected."
+        choice = Choice(cast(Rows, rows), Filter.read(query), text, numbers)
         exact, bom = (query.get(name, "0") not in ("", "0") for name in ("exact", "bom"))
         return cls(cast(Format, format), choice, exact, bom, problems)
 
@@ -41,7 +47,9 @@ class Wishes(NamedTuple):
 @require_safe
 def export(request: HttpRequest, slug: str, batch: int) -> HttpResponse:
     found = find_batch(request, slug, batch)
-    wishes = Wishes.read({"rows": "all", "bom": "1", **query_of(request, found).dict()})
+    asked = query_of(request, found)
+    given = {"rows": "all", "bom": "1", **asked.dict()}
+    wishes = Wishes.read(given, asked.getlist("row"))
     return render_export(request, found, wishes)
 
 
@@ -85,6 +93,8 @@ def describe(batch: Batch, upload: Upload, wishes: Wishes) -> dict[str, Any]:
     ]
     if wishes.choice.filter != Filter() or wishes.choice.text:
         offered.append(("filter", "This filter", say_filter(wishes.choice)))
+    if wishes.choice.numbers:
+        offered.append(("selected", "Selected", ""))
     columns = upload.columns if upload.kind == Upload.Kind.TABLE else []
     named = zip(OUR_COLUMNS, name_columns(columns), strict=True)
     return {

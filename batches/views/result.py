@@ -1,16 +1,20 @@
 from typing import Any
+from urllib.parse import urlencode
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from batches.grouping import advise
+from batches.exporting_rows import Ours
+from batches.grouping import advise, way_of
 from batches.json_text import indent
 from batches.live_request import LiveRequest
 from batches.models import Batch, Result
 from batches.opening import Opened, neighbours, open_row
 from batches.reading import LAST_ROW, Filter
+from batches.retry_review import can_retry
+from batches.retrying import SETTLED
 from batches.views.answer_links import query_without, with_query
 from batches.views.finding import find_batch
 
@@ -33,6 +37,8 @@ def result(request: HttpRequest, slug: str, batch: int, row: int) -> HttpRespons
         "unknown": indent(opened.outcome.line) if is_of_a_later_type(opened) else "",
         "plain": "plain" in request.GET,
         "advice": find_advice(opened),
+        "way": find_way(found, opened),
+        "retry_query": urlencode({"row": row}),
         "sent": indent(opened.sent()),
         "live": LiveRequest.of(opened.sent()),
         "raw_url": f"{request.path}?raw=answer",
@@ -53,6 +59,18 @@ def is_of_a_later_type(opened: Opened) -> bool:
 def find_advice(opened: Opened) -> Any:
     found = opened.result
     return advise(found.type, found.concern) if found and opened.outcome.answer else None
+
+
+def find_way(batch: Batch, opened: Opened) -> str:
+    """How the row may be sent once more; empty while its part is not done, or where it may not."""
+    if not can_retry(batch) or opened.part is None:
+        return ""
+    if opened.outcome.type == Ours.NOT_SENT:
+        return "retry"
+    found = opened.result
+    if found is None or opened.part.state not in SETTLED:
+        return ""
+    return way_of(found.type, found.concern)
 
 
 def make_links(request: HttpRequest, batch: Batch, chosen: Filter, row: int) -> dict[str, Any]:

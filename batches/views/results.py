@@ -7,6 +7,7 @@ from django.views.decorators.http import require_http_methods
 from batches import input_columns
 from batches.models import Batch
 from batches.reading import Filter, read_page, read_row_number
+from batches.retry_review import can_retry
 from batches.searching import LONGEST, search
 from batches.views.answer_links import make_chips, make_links, query_without, with_query
 from batches.views.finding import MEMBER, VIEWER, find_batch
@@ -46,6 +47,9 @@ def read_answers(request: HttpRequest, batch: Batch) -> dict[str, Any]:
         "chips": make_chips(request, batch, chosen),
         "links": make_links(request, page),
         "total": chosen.count(batch),
+        "retries": can_retry(batch),
+        # A search is bounded by time: what it found is not all that there is.
+        "retry_all": chosen.query if chosen != Filter(type="succeeded") and not text else "",
         "row_query": with_query("", chosen.parameters()),
         "kept": query_without(request, "q", "from").items(),
     }

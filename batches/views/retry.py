@@ -127,6 +127,7 @@ def show(
         "form": "batches/retry_form.html",
     }
     if request.htmx:  # type: ignore[attr-defined]
-        part = request.htmx.target == "retry-figures"  # type: ignore[attr-defined]
-        return render(request, f"batches/retry_{'figures' if part else 'form'}.html", context)
+        beside = request.htmx.target == "retry-figures"  # type: ignore[attr-defined]
+        context["beside"] = beside
+        return render(request, f"batches/retry_{'figures' if beside else 'form'}.html", context)
     return render(request, "batches/asked.html", context, status=status)

@@ -62,7 +62,7 @@ def make_answered(**fields: object) -> Batch:
 
 
 def url_of(batch: Batch, **query: object) -> str:
-    return f"/w/team/batches/{batch.pk}/download/?{urlencode(query)}"
+    return f"/w/team/batches/{batch.pk}/download/?{urlencode(query, doseq=True)}"
 
 
 async def download(batch: Batch, **query: object) -> tuple[bytes, dict[str, str]]:
@@ -117,6 +117,7 @@ async def test_it_is_what_the_command_writes(tmp_path: Path, query: dict, option
         ({"rows": "filter", "type": "succeeded", "q": "a"}, [4]),
         ({"rows": "filter"}, [2, 3, 4, 5, 6]),
         ({"rows": "filter", "type": "none"}, []),
+        ({"rows": "selected", "row": [7, 3, 99, "x"]}, [3, 7]),
     ],
 )
 async def test_it_holds_the_rows_that_are_asked_for(query: dict, rows: list[int]) -> None:

@@ -1,7 +1,16 @@
 import pytest
 
-from batches.models import Batch
-from tests.batches.answers import BUSY, CUT, WRONG, add_part, answered, make_batch, move_in
+from batches.models import Batch, Upload
+from tests.batches.answers import (
+    BUSY,
+    CUT,
+    EXPIRED,
+    WRONG,
+    add_part,
+    answered,
+    make_batch,
+    move_in,
+)
 from tests.batches.build import succeeded
 from tests.batches.html import link_named, links_in, main_of, text_of
 from tests.cast import Cast
@@ -39,11 +48,33 @@ def test_it_says_what_needs_a_person_and_what_to_do(cast: Cast) -> None:
     assert "Problems 4" in text
 
 
-def test_members_take_the_recipe_over_where_it_is_the_way_out(cast: Cast) -> None:
+def test_each_group_has_its_way_out(cast: Cast) -> None:
+    batch = answered({2: WRONG, 3: BUSY, 4: BUSY, 5: CUT, 6: EXPIRED})
+    page = main_of(page_of(cast, batch, "bob"))
+    retry = f"/w/team/batches/{batch.pk}/retry/"
+    assert link_named(page, "Retry 2…") == f"{retry}?error=overloaded_error"
+    assert link_named(page, "Retry 1…") == f"{retry}?type=expired"
+    assert link_named(page, "Raise max tokens and retry…") == f"{retry}?stop=max_tokens"
+    edit = f"{retry}recipe/?to=error%3Dinvalid_request_error"
+    assert link_named(page, "Edit the recipe") == edit
+    page = page_of(cast, batch)
+    assert "/retry/" not in main_of(page)
+    assert "Only members can retry rows: ask alice or bob." in text_of(page)
+
+
+def test_ready_requests_that_are_wrong_need_a_new_file(cast: Cast) -> None:
     batch = answered({2: WRONG, 3: BUSY})
-    groups = main_of(page_of(cast, batch, "bob")).split("problem-groups")[1]
-    assert groups.count(f'action="/w/team/batches/{batch.pk}/reuse/"') == 1
-    assert "/reuse/" not in main_of(page_of(cast, batch))
+    Upload.objects.update(kind=Upload.Kind.REQUESTS)
+    page = main_of(page_of(cast, batch, "bob"))
+    assert link_named(page, "Upload a mended file") == "/w/team/batches/new/"
+    assert "Edit the recipe" not in page
+
+
+def test_a_batch_that_was_not_made_here_is_not_retried(cast: Cast) -> None:
+    batch = answered({2: BUSY})
+    batch.message_batches.update(run=None)
+    batch.runs.all().delete()
+    assert "/retry/" not in main_of(page_of(cast, batch, "bob"))
 
 
 def test_every_row_was_answered_is_said_only_where_it_is_so(cast: Cast) -> None:

@@ -205,7 +205,27 @@ def test_attempts_are_told_newest_first(cast: Cast) -> None:
     assert "at last" in text.split("Attempts")[0]
     assert "Part 2, counts Succeeded" in text.split("Attempts")[1]
     assert "Part 1 Errored" in text.split("Attempts")[1]
+    assert text.split("Attempts")[1].count("$0.00") == 1
+    assert text.split("Attempts")[1].count("cost not known") == 1
     assert "Attempts" not in text_of(get(cast, batch, 3))
+
+
+def test_a_row_is_retried_where_that_makes_sense(cast: Cast) -> None:
+    batch = answered({2: succeeded("yes"), 3: BUSY, 4: CUT, 5: WRONG})
+    client = cast.client(cast.bob)
+    retry = f"/w/team/batches/{batch.pk}/retry/"
+    links = {
+        row: links_in(main_of(client.get(f"/w/team/batches/{batch.pk}/results/{row}/")))
+        for row in (2, 3, 4, 5)
+    }
+    assert not any(retry in link for link in links[2])
+    assert f"{retry}?row=3" in links[3]
+    assert f"{retry}?row=4" in links[4]
+    assert f"{retry}recipe/?to=row%3D5" in links[5]
+    assert not any(retry in link for link in links_in(main_of(get(cast, batch, 3))))
+    MessageBatch.objects.update(state="incomplete")
+    page = main_of(client.get(f"/w/team/batches/{batch.pk}/results/3/"))
+    assert not any(retry in link for link in links_in(page))
 
 
 def test_a_results_file_that_is_gone_is_said(cast: Cast) -> None:

@@ -35,9 +35,11 @@ def get(cast: Cast, batch: Batch, query: str = "", name: str = "vera", **options
 
 
 def rows_in(response: HttpResponse) -> list[list[str]]:
-    """The cells of each line of the table."""
+    """The cells of each line of the table, without the one to check."""
     body = main_of(response).split("<tbody>")[1].split("</tbody>")[0]
-    return [[as_text(cell) for cell in row.split("</td>")[:-1]] for row in body.split("</tr>")[:-1]]
+    return [
+        [as_text(cell) for cell in row.split("</td>")[1:-1]] for row in body.split("</tr>")[:-1]
+    ]
 
 
 def test_it_shows_a_line_for_each_answer(cast: Cast) -> None:
@@ -240,3 +242,21 @@ def test_fifty_rows_cost_as_many_queries_as_one(cast: Cast) -> None:
         counts.append(len(queries))
     assert counts[0] == counts[1]
     assert counts[1] < 30
+
+
+def test_rows_that_are_checked_are_retried_or_downloaded(cast: Cast) -> None:
+    batch = answered({2: succeeded("yes"), 3: BUSY, 4: EXPIRED})
+    page = main_of(get(cast, batch, "?type=expired", "bob"))
+    assert page.count('name="row" value="4" form="selection"') == 1
+    retry = f"/w/team/batches/{batch.pk}/retry/"
+    assert f'<button formaction="{retry}"' in page
+    assert link_named(page, "Retry all 1 of this filter…") == f"{retry}?type=expired"
+    plain = main_of(get(cast, batch, "", "bob"))
+    assert "Retry all" not in plain
+    assert "Retry all" not in main_of(get(cast, batch, "?type=succeeded", "bob"))
+    assert "/retry/" not in main_of(get(cast, batch, "?type=expired"))
+    client = cast.client(cast.vera)
+    export = f"/w/team/batches/{batch.pk}"
+    form = client.get(f"{export}/export/?rows=selected&row=3&row=4").content.decode()
+    assert 'value="selected" checked> Selected <span class="count">2</span>' in form
+    assert client.get(f"{export}/download/?format=csv&rows=selected").status_code == 422

@@ -22,6 +22,7 @@ from batches.models import Batch
 
 REFUSED = 2
 STDOUT = "-"
+OF_A_PAGE = ("filter", "selected")
 
 
 class Command(BaseCommand):
@@ -42,7 +43,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--bom", action="store_true", help="mark the CSV as UTF-8 for Excel")
         parser.add_argument(
-            "--rows", choices=[name for name in ROWS if name != "filter"], default="all"
+            "--rows", choices=[name for name in ROWS if name not in OF_A_PAGE], default="all"
         )
 
     def handle(self, *, batch: int, out: str, **options: Any) -> None:
