@@ -79,7 +79,7 @@ def looked_for(batch: Batch) -> list[MessageBatch]:
 def what_was_found(part: MessageBatch) -> str:
     alike = [candidate["id"] for candidate in part.candidates if candidate["ours"] is None]
     if not alike:
-        return "It is not at the API."
+        return "It was not found at the API."
     return f"As many requests, and no results to tell whose they are: {', '.join(alike)}."
 
 

@@ -27,7 +27,7 @@ def test_it_works(batch):
     assert (question.part, question.size) == (part.pk, 5)
     assert question.sentence == (
         f"Part 1 (5 requests, rows 2 to 6): {reason} It was looked for 16 times. "
-        "It is not at the API."
+        "It was not found at the API."
     )
 
 
@@ -37,7 +37,7 @@ def test_set_aside_before_it_was_looked_for_to_the_end(batch):
     [question] = ask(batch)
     assert question.part == 0
     assert "is set aside" in question.sentence
-    assert "not at the API" not in question.sentence
+    assert "not found at the API" not in question.sentence
 
 
 def test_batch_that_may_be_ours_is_named(batch):
@@ -46,7 +46,7 @@ def test_batch_that_may_be_ours_is_named(batch):
     [question] = ask(batch)
     assert "msgbatch_1" in question.sentence
     assert "msgbatch_2" not in question.sentence
-    assert "not at the API" not in question.sentence
+    assert "not found at the API" not in question.sentence
 
 
 @pytest.mark.parametrize("state", ["queued", "sending", "unknown", "submitted", "stored", "lost"])

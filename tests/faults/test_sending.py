@@ -150,7 +150,7 @@ def test_f03_reset_in_the_body_is_looked_for_and_then_asked_about(at_sandbox, pa
     assert part.needs_person
     assert at_sandbox.ledger()["creates"] == []
     text = said(part.batch)
-    assert "It is not at the API." in text
+    assert "It was not found at the API." in text
     assert NEVER_AGAIN in text
     assert not submitting.step(now() + 24 * HOUR)
 
@@ -200,7 +200,7 @@ def test_f07_list_that_lags_ten_minutes_brings_no_early_question(at_sandbox, par
     for minutes in (1, 5, 10):
         look(part, minutes * MINUTE)
         assert not part.needs_person
-        assert "It is not at the API." not in said(part.batch)
+        assert "It was not found at the API." not in said(part.batch)
     at_sandbox.change(clock_offset=700)
     look(part, 12 * MINUTE)
     [create] = at_sandbox.ledger()["creates"]
