@@ -51,7 +51,8 @@ def number(part: MessageBatch, proof: Proof, renewal: Renewal) -> None:
     names = sorted(proof.names, key=natural_order)
     rows = {proof.names[name]: row for row, name in enumerate(names, 1)}
     proof.places = {rows[row]: place for row, place in proof.places.items()}
-    proof.conflicting = {rows[row] for row in proof.conflicting}
+    proof.doubled = {rows[row] for row in proof.doubled}
+    proof.changed = {rows[row] for row in proof.changed}
     proof.names = {name: row for row, name in enumerate(names, 1)}
     unknown = range(len(names) + 1, part.size + 1)
     write_requests(part, [*enumerate(names, 1), *((row, "") for row in unknown)], renewal)

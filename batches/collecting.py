@@ -155,7 +155,8 @@ def download(part: MessageBatch, client: Client) -> tuple[Proof, list[str]]:
     them. Of an earlier file that was damaged since, only what would be missing is taken.
     """
     proof, broken = adopted_rows.begin_proof(part), []
-    sound = has_sound_file(part)
+    # What whole downloads have gainsaid, alike, is no longer what they are held against.
+    sound = has_sound_file(part) and part.proof.get("alike", 0) < ALIKE - 1
     with archive.writing(archive.results(part.pk, part.fence)) as file:
         if sound:
             take_earlier(part, proof, file)
@@ -232,7 +233,9 @@ def judge(
 ) -> None:
     """Believe what came, or keep it and say what is wrong with it."""
     objections = [*proof.objections(), *broken]
-    alike = part.proof.get("alike", 0) + 1 if proof.is_whole_alone and not broken else 0
+    fingerprint = "" if broken else proof.fingerprint
+    again = fingerprint and fingerprint == part.proof.get("fingerprint")
+    alike = part.proof.get("alike", 0) + 1 if again else int(bool(fingerprint))
     counted = {
         **proof.summary(),
         "missing_rows": list_missing(part, proof),

@@ -7,6 +7,7 @@ nonce, twice with different content, or not at all, keeps the part from being st
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
+from hashlib import blake2b
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -70,9 +71,11 @@ class Proof:
         self.bytes = 0
         # Of the last download alone, without what an earlier one had:
         self.lines = 0
-        self.here = bytearray(max(rows.values(), default=-1) + 1)
+        self.came: dict[int, int] = {}
+        self._fingerprint = 0
         self.repeated = 0
-        self.conflicting: set[int] = set()
+        self.doubled: set[int] = set()
+        self.changed: set[int] = set()
         self.unexpected = 0
         self.unexpected_ids: list[str] = []
         self.unreadable = Numbers()
@@ -105,16 +108,24 @@ class Proof:
         if row is None:
             self._note_unexpected(custom_id)
             return False
-        known, again = self.places.get(row), self.here[self.rows[row]]
-        self.here[self.rows[row]] = 1
+        return self._take_row(row, kind, line.data)
+
+    def _take_row(self, row: int, kind: str, data: bytes) -> bool:
+        content = hash(data)
+        if row in self.came:
+            if self.came[row] == content:
+                self.repeated += 1
+            else:
+                self.doubled.add(row)
+            return False
+        self.came[row] = content
+        self._fingerprint += int.from_bytes(blake2b(data, digest_size=16).digest())
+        known = self.places.get(row)
         if known is None:
-            self._place(row, kind, line.data)
-            return True
-        if known.content != hash(line.data):
-            self.conflicting.add(row)
-        else:
-            self.repeated += again
-        return False
+            self._place(row, kind, data)
+        elif known.content != content:
+            self.changed.add(row)
+        return known is None
 
     def _place(self, row: int, kind: str, data: bytes) -> None:
         self.places[row] = Place(self.bytes, len(data), hash(data))
@@ -143,14 +154,18 @@ class Proof:
         return len(self.rows) - len(self.places)
 
     @property
-    def refused_lines(self) -> int:
-        return self.unexpected + self.unreadable.count + self.too_long.count
+    def conflicting(self) -> set[int]:
+        """Rows with two different answers, in one download or since an earlier one."""
+        return self.doubled | self.changed
 
     @property
-    def is_whole_alone(self) -> bool:
-        """Whether the last download answers every row, once and as the ones before it did."""
-        spoiled = self.refused_lines or self.conflicting
-        return not spoiled and bool(self.rows) and sum(self.here) == len(self.rows)
+    def fingerprint(self) -> str:
+        """Of the answers of the last download, in whatever order, where it is whole by itself:
+        each row once, and no line that is not one of them. Else empty."""
+        spoiled = self.unexpected or self.unreadable.count or self.too_long.count or self.doubled
+        if spoiled or not self.rows or len(self.came) < len(self.rows):
+            return ""
+        return f"{self._fingerprint % 2**128:032x}"
 
     def missing_rows(self, most: int) -> list[int]:
         return list(islice((row for row in self.rows if row not in self.places), most))
@@ -171,18 +186,14 @@ class Proof:
     def disagreements(self) -> list[str]:
         """Where the API's own counts differ from the answers, once all of these are here.
 
-        An answer of a type newer than this program may stand in any count, or in none.
+        Answers of a type newer than this program may be in none of these counts.
         """
         if self.missing:
-            return []
-        differ = {name: getattr(self.part, name) - self.types[name] for name in COUNTED_TYPES}
-        newer = len(self.places) - sum(self.types[name] for name in COUNTED_TYPES)
-        if min(differ.values()) >= 0 and sum(differ.values()) in (0, newer):
             return []
         return [
             f"{self.types[name]:,} {name} where the API counts {getattr(self.part, name):,}"
             for name in COUNTED_TYPES
-            if differ[name]
+            if self.types[name] != getattr(self.part, name)
         ]
 
     def summary(self) -> dict[str, Any]:
@@ -203,6 +214,7 @@ class Proof:
             "too_long_lines": self.too_long.first,
             "types": dict(self.types.most_common(MOST_TYPES)),
             "disagreements": self.disagreements(),
+            "fingerprint": self.fingerprint,
             "sha256": self.digest.hexdigest(),
             "bytes": self.bytes,
         }

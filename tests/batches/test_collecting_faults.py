@@ -98,6 +98,29 @@ def test_f27_an_answer_that_changes_between_downloads_is_no_proof(api, part):
     assert part.state == "stored"
 
 
+def test_f27_three_whole_downloads_alike_outweigh_a_first_that_was_spoilt(api, part):
+    lines = result_lines(part)
+    spoilt = result_line(part.custom_id(6), text="no")
+    collect(part, body([spoilt, *lines[1:4]]), api=api)
+    for _ in range(2):
+        collect(part, body(lines), api=api, at=part.due_at)
+        assert (part.state, part.proof["conflicting_rows"]) == ("incomplete", [6])
+        assert Result.objects.get(row=6).preview == "no"
+    collect(part, body(lines[::-1]), api=api, at=part.due_at)
+    assert (part.state, part.proof["alike"]) == ("stored", 3)
+    assert Result.objects.get(row=6).preview == "yes"
+
+
+def test_f27_downloads_that_differ_each_time_prove_nothing(api, part):
+    lines = result_lines(part)
+    for number in range(5):
+        changed = [result_line(part.custom_id(6), text=f"no {number}"), *lines[1:]]
+        MessageBatch.objects.update(succeeded=4, errored=1)
+        api.plan("GET", f"{BATCHES}/msgbatch_1", refusal(500, "api_error", "No."))
+        collect(part, body(changed), api=api, at=part.due_at)
+        assert (part.state, part.proof["alike"]) == ("incomplete", 1)
+
+
 def test_f28_lines_that_are_not_ours_are_told(api, part):
     strangers = [
         result_line("theirs-1"),
