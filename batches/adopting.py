@@ -98,6 +98,10 @@ class Found(msgspec.Struct, frozen=True):
         return self.processing_status == "ended"
 
     @property
+    def not_succeeded(self) -> int:
+        return self.errored + self.canceled + self.expired
+
+    @property
     def kept_until(self) -> datetime:
         return self.created_at + RESULTS_KEPT
 

@@ -38,10 +38,11 @@ class Fit(NamedTuple):
 
 def step(at: datetime, only: Batch | None = None) -> bool:
     """Look for the file of one adopted Batch, or put it beside its rows; True if there was one."""
-    stored = MessageBatch.objects.filter(
-        batch=OuterRef("batch"), state=MessageBatch.State.STORED, batch__deleting_at=None
+    over = [MessageBatch.State.STORED, MessageBatch.State.LOST]
+    ended = MessageBatch.objects.filter(
+        batch=OuterRef("batch"), state__in=over, batch__deleting_at=None
     )
-    matches = Match.objects.filter(Exists(stored), state__in=[State.QUEUED, State.CONFIRMED])
+    matches = Match.objects.filter(Exists(ended), state__in=[State.QUEUED, State.CONFIRMED])
     if only is not None:
         matches = matches.filter(batch=only)
     return work_on(matches, at, partial(match, at=at))
@@ -52,7 +53,8 @@ def match(row: Match, renewal: Renewal, at: datetime) -> None:
     if row.state == State.CONFIRMED:
         show_rows(row, part, renewal, at)
         return
-    fit = find(part, renewal)
+    # Of answers that are lost nobody knows the ids.
+    fit = find(part, renewal) if part.state == MessageBatch.State.STORED else None
     if fit is None:
         row.release(None, state=State.NONE)
     else:

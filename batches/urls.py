@@ -1,6 +1,7 @@
 from django.urls import path
 
 from batches.views.activity import activity
+from batches.views.adopt import adopt, adopt_live
 from batches.views.batches import batches, batches_live
 from batches.views.cancel import cancel
 from batches.views.decide import decide, start_again
@@ -9,6 +10,7 @@ from batches.views.download import download
 from batches.views.export import export
 from batches.views.file import file, file_live, file_problems
 from batches.views.home import home, home_live
+from batches.views.match import match, match_live
 from batches.views.new import new
 from batches.views.overview import overview, overview_live
 from batches.views.part import part, part_collect, part_live, part_stop
@@ -32,6 +34,8 @@ urlpatterns = [
     path("w/<slug:slug>/batches/", batches, name="batches"),
     path("w/<slug:slug>/batches/live/", batches_live, name="batches_live"),
     path("w/<slug:slug>/batches/new/", new, name="new"),
+    path("w/<slug:slug>/adopt/", adopt, name="adopt"),
+    path("w/<slug:slug>/adopt/live/", adopt_live, name="adopt_live"),
     path("w/<slug:slug>/uploads/", uploads, name="uploads"),
     path("w/<slug:slug>/uploads/<int:upload>/", upload, name="upload"),
     path(f"{BATCH}file/", file, name="file"),
@@ -58,6 +62,8 @@ urlpatterns = [
     path(f"{BATCH}parts/<int:part>/stop/", part_stop, name="part_stop"),
     path(f"{BATCH}parts/<int:part>/decide/", decide, name="decide"),
     path(f"{BATCH}start-again/", start_again, name="start_again"),
+    path(f"{BATCH}match/", match, name="match"),
+    path(f"{BATCH}match/live/", match_live, name="match_live"),
     path(f"{BATCH}rename/", rename, name="rename"),
     path(f"{BATCH}delete/", delete, name="delete"),
     path(f"{BATCH}delete/remote/", delete_remote, name="delete_remote"),

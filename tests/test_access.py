@@ -51,6 +51,12 @@ EXPECTED: dict[str, dict[str, dict[str, int]]] = {
     "batches:home_live": {"GET": READERS},
     "batches:batches": {"GET": READERS},
     "batches:batches_live": {"GET": READERS},
+    "batches:adopt": {"GET": READERS, "POST": {**MEMBERS, "member": 422, "owner": 422}},
+    # Nobody has looked: the page is loaded anew.
+    "batches:adopt_live": {"GET": {**READERS, "viewer": 204, "member": 204, "owner": 204}},
+    # It was made here.
+    "batches:match": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 409, "owner": 409}},
+    "batches:match_live": {"GET": READERS},
     "batches:new": {"GET": MEMBERS, "POST": {**MEMBERS, "member": 422, "owner": 422}},
     "batches:uploads": {"POST": {**MEMBERS, "member": 422, "owner": 422}},
     "batches:upload": {
