@@ -163,11 +163,17 @@ class Delay(NamedTuple):
 
 def delays(batch: Batch) -> list[Delay]:
     """The most common ones; what a person has to mend is asked elsewhere."""
-    states = (State.QUEUED, State.SUBMITTED, State.INCOMPLETE)
+    states = (State.QUEUED, State.SUBMITTED)
     waiting = batch.message_batches.filter(state__in=states, cancel_requested_at=None)
     reasons = waiting.exclude(reason="").values("reason").order_by()
     counted = reasons.annotate(parts=Count("pk"), first=Min("part")).order_by("-parts", "first")
     return [Delay(**row) for row in counted[:MOST_DELAYS]]
+
+
+def incomplete_parts(batch: Batch) -> list[MessageBatch]:
+    """The first of those whose results fell short; each says itself how."""
+    found = batch.message_batches.filter(state=State.INCOMPLETE).order_by("part")
+    return list(found[:MOST_DELAYS])
 
 
 def refused_run(batch: Batch) -> Run | None:

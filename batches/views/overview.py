@@ -12,7 +12,7 @@ from batches.figures import figures
 from batches.first_answers import first_answers
 from batches.models import Batch
 from batches.pages import read_id
-from batches.progress import Parts, Timing, delays, idle_since, refused_run
+from batches.progress import Parts, Timing, delays, idle_since, incomplete_parts, refused_run
 from batches.templatetags.batch_rows import step_of
 from batches.views.finding import find_batch
 from batches.views.match import match_region
@@ -68,6 +68,7 @@ def progress_of(request: HttpRequest, batch: Batch) -> Region:
         "about_the_key": (asked := list(about_the_key(batch))),
         "paused_until": None if asked else paused_until(batch, at),
         "delays": [] if asked else delays(batch),
+        "incomplete": incomplete_parts(batch),
         "vanishing": [(part, say_vanishing(part, at)) for part in vanishing(parts, at)[:MOST]],
         "answers": first_answers(batch),
     }

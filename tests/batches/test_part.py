@@ -95,6 +95,21 @@ def test_the_table_of_parts_leads_here(cast, part):
     assert f'href="{address(part)}"' in overview
 
 
+def test_the_overview_says_what_is_incomplete_and_when_it_is_asked_for_again(cast, api, part):
+    collect(part, unbounded(result_lines(part)[:3]), api=api)
+    overview = cast.client(cast.bob).get(f"/w/acme/batches/{part.batch_id}/")
+    said = "Part 1 is incomplete: 2 of 5 answers are missing. We ask again at "
+    assert f"{said}{part.due_at:%H:%M} . All of part 1" in text_of(overview)
+    assert "waits" not in text_of(overview)
+
+
+def test_a_missing_row_leads_to_its_part(cast, api, part):
+    collect(part, unbounded(result_lines(part)[:3]), api=api)
+    row = cast.client(cast.bob).get(f"/w/acme/batches/{part.batch_id}/results/2/")
+    assert "Not among the results that the API sent. We ask again." in text_of(row)
+    assert link_named(row.content.decode(), "Part 1") == address(part)
+
+
 def test_the_overview_tells_of_results_that_vanish_soon(cast, part):
     MessageBatch.objects.update(created_at=now() - 25.5 * 24 * HOUR)
     overview = cast.client(cast.bob).get(f"/w/acme/batches/{part.batch_id}/")
