@@ -8,6 +8,7 @@ from tests.processes import ROOT
 
 OURS = {"batches", "streaming", "workspaces", "leases", "serving"}
 SETTING = re.compile(r"""\b(?:read_\w+|env\.db_url)\(\s*"([A-Z][A-Z_]+)\"""")
+NAMED_TEST = re.compile(r"`(\w+/test_\w+\.py)::(\w+)`")
 COMMANDS = sorted(name for name, app in get_commands().items() if app in OURS)
 
 
@@ -42,3 +43,20 @@ def test_a_setting_is_described(name):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_is_described(name):
     assert re.search(rf"\b{name}\b", documentation())
+
+
+def named_tests() -> list[tuple[str, str]]:
+    return sorted(set(NAMED_TEST.findall((ROOT / "docs/reliability.md").read_text())))
+
+
+def test_every_fault_names_its_test():
+    table = (ROOT / "docs/reliability.md").read_text()
+    rows = [line for line in table.splitlines() if re.match(r"\| F\d", line)]
+    assert [row for row in rows if not NAMED_TEST.search(row)] == []
+    numbers = {int(number) for row in rows for number in re.findall(r"F(\d+)", row.split("|")[1])}
+    assert numbers == set(range(1, 49))
+
+
+@pytest.mark.parametrize(("file", "name"), named_tests())
+def test_a_test_that_is_named_is_there(file, name):
+    assert f"def {name}(" in (ROOT / "tests" / file).read_text()

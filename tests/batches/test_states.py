@@ -52,13 +52,14 @@ from tests.batches.stage import make_batch, make_workspace, now
 from workspaces.models import ApiKey
 
 MORE = os.environ.get("SLUICE_STATE_EXAMPLES", "")
-EXAMPLES, STEPS = int(MORE or "12"), 40
+EXAMPLES, STEPS = int(MORE or "20"), 25
 ROWS = 7
 PARTS_OF = 3
 State = MessageBatch.State
 DEAD = (State.DROPPED, State.REJECTED)
 # How far a sender has come that dies.
 DEATHS = ("claimed", "intended", "sent", "written")
+FATES = ["sent", "sent", *DEATHS, *sorted(CREATES)]
 STAGES = {
     "cancelling": cancelling.step,
     "polling": polling.step,
@@ -132,7 +133,9 @@ class Machine(RuleBasedStateMachine):
         self.looked_at = (-1, -1)
 
     @initialize(
-        fates=st.lists(st.sampled_from([*sorted(CREATES), *DEATHS]), min_size=2, max_size=2),
+        fates=st.lists(
+            st.sampled_from([*sorted(CREATES), *DEATHS, *2 * ["sent"]]), min_size=2, max_size=2
+        ),
         collected=st.sampled_from(["not yet", "whole", "cut", "proven"]),
     )
     def begin(self, fates: list[str], collected: str) -> None:
