@@ -12,7 +12,7 @@ from batches.models import Batch, MessageBatch, Request, Run, Upload
 from batches.pages import read_id
 from batches.picking import WORDS, pick
 from batches.previewing import fill, named_texts
-from batches.recipe import Recipe
+from batches.recipe import Recipe, digest
 from batches.views.finding import MEMBER, VIEWER, find_batch
 from batches.views.recipe_parts import (
     address,
@@ -26,6 +26,7 @@ from leases.clock import database_now
 from workspaces.models import Membership, Workspace
 
 SOURCES = 10
+MOST_RETRIES = 20
 
 
 class First(NamedTuple):
@@ -155,15 +156,40 @@ def sent(request: HttpRequest, batch: Batch) -> HttpResponse:
         if recipe
         else [],
         "first": first_request(batch),
+        "retries": other_recipes(batch, recipe),
     }
     return render(request, "batches/recipe_sent.html", context)
 
 
+class Retried(NamedTuple):
+    """A retry with another recipe than the one before it."""
+
+    run: Run
+    changes: list[str]
+    id: str
+
+
 def sent_recipe(batch: Batch) -> Recipe | None:
-    """As the newest Run froze it; None for ready requests and for a batch that was adopted."""
-    run = batch.runs.exclude(state=Run.State.REFUSED).order_by("-pk").first()
-    given = run.recipe if run and run.recipe else batch.recipe
+    """Of the newest Run that was no retry; None for ready requests, and what was adopted."""
+    runs = batch.runs.exclude(state=Run.State.REFUSED).order_by("-pk")
+    first = next((run for run in runs if run.selection.get("kind") != "retry"), None)
+    given = first.recipe if first and first.recipe else batch.recipe
     return msgspec.convert(given, Recipe) if given else None
+
+
+def other_recipes(batch: Batch, recipe: Recipe | None) -> list[Retried]:
+    """The newest retries that had another recipe, and in which fields it differed."""
+    if recipe is None:
+        return []
+    before = msgspec.to_builtins(recipe)
+    found: list[Retried] = []
+    runs = batch.runs.exclude(state=Run.State.REFUSED).select_related("requested_by")
+    for run in runs.order_by("-pk")[:MOST_RETRIES]:
+        if run.selection.get("kind") == "retry" and digest(run.recipe) != digest(before):
+            now = msgspec.to_builtins(msgspec.convert(run.recipe, Recipe))
+            changes = [LABELS[name] for name in LABELS if now.get(name) != before.get(name)]
+            found.append(Retried(run, changes, f"recipe-{run.pk}"))
+    return found
 
 
 def first_request(batch: Batch) -> First | None:

@@ -1,3 +1,5 @@
+from urllib.parse import urlencode
+
 import msgspec
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, QueryDict
@@ -8,6 +10,7 @@ from django.views.decorators.http import require_http_methods
 from batches.drafting import RecipeForm
 from batches.drafts import columns_of, limits_of
 from batches.models import Batch, Upload
+from batches.reading import Filter, first_from
 from batches.retry_review import RetryReview, edited_recipe
 from batches.views.finding import MEMBER, find_batch
 from batches.views.recipe import page_context
@@ -34,9 +37,20 @@ def retry_recipe(request: HttpRequest, slug: str, batch: int) -> HttpResponse:
     to.pop("max_tokens", None)
     if request.method == "POST":
         return take(request, found, to)
+    if "row" not in request.GET and (row := first_row(found, to)):
+        # So that a reload shows the same row.
+        return redirect(f"{request.path}?{urlencode({'to': to.urlencode(), 'row': row})}")
     recipe = edited_recipe(found) or sent_with(found, to)
     form = RecipeForm.of(recipe, columns_of(upload), limits_of(found.workspace))
     return show(request, found, form, to)
+
+
+def first_row(batch: Batch, to: QueryDict) -> int | None:
+    """One of the rows that are sent once more, for the preview."""
+    if rows := read_selection(to).rows:
+        return rows[0]
+    found = first_from(batch, Filter.read(to), 0, 1)
+    return found[0].row if found else None
 
 
 def sent_with(batch: Batch, to: QueryDict) -> dict[str, object]:

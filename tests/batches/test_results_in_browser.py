@@ -4,9 +4,9 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
-from tests.batches.answers import BUSY, answered
+from tests.batches.answers import BUSY, CUT, answered
 from tests.batches.build import make_workspace, succeeded
-from workspaces.models import Membership
+from workspaces.models import ApiKey, Membership
 
 pytestmark = pytest.mark.django_db
 
@@ -42,7 +42,7 @@ def test_rows_are_read_one_after_another_in_the_drawer(page: Page) -> None:
     expect(heading).to_have_text("Row 5")
     drawer.get_by_role("link", name="Next row").click()
     expect(heading).to_have_text("Row 7")
-    expect(page.locator("tr[aria-selected] td").first).to_have_text("7")
+    expect(page.locator("tr[aria-selected] td.row")).to_have_text("7")
     expect(page).to_have_url(re.compile(f"{results}7/.type=succeeded$"))
     drawer.get_by_role("link", name="Plain").click()
     expect(drawer.locator("pre.plain")).to_have_text("answer 7")
@@ -85,3 +85,28 @@ def test_a_row_opened_among_the_problems_leads_back_to_them(page: Page) -> None:
     page.reload()
     page.get_by_role("link", name="‹ Problems").click()
     page.wait_for_url(f"**{problems}")
+
+
+def test_rows_that_are_checked_are_retried_with_more_tokens(page: Page) -> None:
+    sign_in(page)
+    ApiKey.seal(make_workspace(), "sandbox", "sk-ant-never-asked")
+    batch = answered({2: succeeded("fine"), 3: BUSY, 4: CUT})
+    page.goto(f"/w/team/batches/{batch.pk}/results/")
+    bar, dialog = page.locator("#selection"), page.locator("#dialog")
+    expect(bar).to_be_hidden()
+    page.get_by_role("checkbox", name="Select these 3").check()
+    expect(bar).to_be_visible()
+    page.get_by_role("button", name="Clear").click()
+    expect(bar).to_be_hidden()
+    for row in ("Select row 2", "Select row 4"):
+        page.get_by_role("checkbox", name=row).check()
+    page.get_by_role("button", name="Retry…").click()
+    expect(dialog.get_by_role("heading")).to_have_text("Retry 1 row?")
+    expect(dialog).to_contain_text("1 row stays as it is: they succeeded")
+    dialog.get_by_label("Max tokens").fill("1024")
+    expect(dialog.get_by_role("heading")).to_have_text("Nothing here can be retried as it is")
+    dialog.get_by_label("Max tokens").fill("2048")
+    expect(dialog.get_by_role("heading")).to_have_text("Retry 1 row?")
+    dialog.get_by_role("button", name="Retry 1 row, nothing is billed").click()
+    page.wait_for_url(f"**/w/team/batches/{batch.pk}/")
+    assert batch.runs.get(state="queued").recipe["max_tokens"] == 2_048

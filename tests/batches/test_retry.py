@@ -105,7 +105,7 @@ def test_cut_off_answers_need_more_tokens_and_get_a_suggestion(cast, batch):
     assert fields(page)["max_tokens"] == ["1200"]
     said = words(page)
     assert "Sent with 300" in said
-    assert "1 was answered and billed; it is billed again." in said
+    assert "1 was answered before: what that cost stays, and the new answer is billed, too." in said
     cheap = look(cast, batch, "?stop=max_tokens&max_tokens=301")
     assert price(page) > price(cheap)
     assert press(cast, batch, page).status_code == 302
@@ -145,8 +145,9 @@ def test_what_is_wrong_as_it_is_waits_for_another_recipe(cast, batch):
     assert "1 row stays as it is (invalid_request_error): unchanged it would fail again." in said
     assert "disabled>Retry</button>" in page
     editor = re.search(r'href="([^"]*retry/recipe/[^"]*)"', page)[1]
-    edited = cast.client(cast.bob).get(unescape(editor)).content.decode()
+    edited = cast.client(cast.bob).get(unescape(editor), follow=True).content.decode()
     assert "Continue to the retry" in edited
+    assert 'name="row" inputmode="numeric" size="7" value="5"' in edited
     assert "Identify rows by" not in edited
     data = {"to": "error=invalid_request_error", "model": "claude-haiku-4-5", "max_tokens": "300"}
     there = f"/w/team/batches/{batch.pk}/retry/recipe/"
@@ -159,6 +160,11 @@ def test_what_is_wrong_as_it_is_waits_for_another_recipe(cast, batch):
     assert (run.recipe["prompt"], run.recipe["id_column"]) == ("Say {{text}}", "id")
     batch.refresh_from_db()
     assert (batch.recipe["prompt"], batch.typed) == ("Label {{text}}", {})
+    tab = cast.client(cast.vera).get(f"/w/team/batches/{batch.pk}/recipe/").content.decode()
+    assert "Label <mark>text</mark>" in tab
+    said = " ".join(strip_tags(tab).split())
+    assert re.search("Retried with another recipe bob, .* ago: Prompt ", said)
+    assert "Say {{text}}" in said
 
 
 def test_an_edited_recipe_with_problems_is_kept_as_typed(cast, batch):
