@@ -20,6 +20,7 @@ from batches.cancelling import request_cancel
 from batches.models import Batch, MessageBatch, Request, Result, Run, Upload
 from batches.models.index import CHUNK
 from batches.models.message_batch import MessageBatchQuerySet
+from batches.starting import one_at_a_time
 from batches.words import count
 from workspaces.models import Event
 
@@ -86,7 +87,8 @@ def request_delete(
 
     `waived` is the number of answers that are given up although the API still has them.
     """
-    with transaction.atomic():
+    # Whoever presses Send holds the same: one of the two is first, and the other learns of it.
+    with one_at_a_time(batch.workspace):
         current = Batch.objects.select_for_update().filter(pk=batch.pk, deleting_at=None).first()
         if current is None or not may_go(current, waived):
             return False

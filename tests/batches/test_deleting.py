@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.core.management import CommandError, call_command
 
 from batches import archive, deleting
 from batches.deleting import request_delete, step
@@ -114,6 +115,27 @@ def test_a_worker_that_holds_it_is_left_alone(workspace: Workspace) -> None:
     assert deleting.claim(Batch.objects.filter(deleting_at__lte=at), at)
     assert not step(at + MINUTE)
     assert step(at + HOUR)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["export_batch {} out.csv", "cancel_batch {}", "run_batch --resume {}", "retry_batch {} --yes"],
+)
+def test_in_a_shell_it_is_gone_at_once(workspace: Workspace, command: str) -> None:
+    batch = an_ended_batch(workspace)
+    request_delete(batch, now())
+    with pytest.raises(CommandError, match=f"There is no batch {batch.pk}") as refused:
+        call_command(*command.format(batch.pk).split())
+    assert refused.value.returncode == 2
+
+
+@pytest.mark.parametrize("command", ["collect_part {}", "resolve_part {} drop"])
+def test_in_a_shell_its_parts_are_gone_at_once(workspace: Workspace, command: str) -> None:
+    batch = an_ended_batch(workspace)
+    part = batch.message_batches.latest("pk")
+    request_delete(batch, now())
+    with pytest.raises(CommandError, match=f"There is no part {part.pk}"):
+        call_command(*command.format(part.pk).split())
 
 
 def test_what_runs_is_not_deleted(workspace: Workspace) -> None:

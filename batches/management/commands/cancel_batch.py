@@ -15,7 +15,7 @@ class Command(BaseCommand):
         parser.add_argument("batch", type=int, metavar="ID")
 
     def handle(self, *, batch: int, **options: Any) -> None:
-        found = Batch.objects.filter(pk=batch).first()
+        found = Batch.objects.filter(pk=batch, deleting_at=None).first()
         if found is None:
             raise CommandError(f"There is no batch {batch}.", returncode=2)
         parts = request_cancel(found, database_now())

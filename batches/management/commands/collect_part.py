@@ -21,7 +21,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, part: int, **options: Any) -> None:
-        found = MessageBatch.objects.visible().filter(pk=part).select_related("batch").first()
+        there = MessageBatch.objects.visible().filter(batch__deleting_at=None)
+        found = there.filter(pk=part).select_related("batch").first()
         if found is None:
             raise CommandError(f"There is no part {part}.", returncode=2)
         try:

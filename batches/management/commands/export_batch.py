@@ -47,7 +47,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, batch: int, out: str, **options: Any) -> None:
-        found = Batch.objects.select_related("upload").filter(pk=batch).first()
+        there = Batch.objects.filter(deleting_at=None).select_related("upload")
+        found = there.filter(pk=batch).first()
         if found is None:
             raise CommandError(f"There is no batch {batch}.", returncode=REFUSED)
         given = {

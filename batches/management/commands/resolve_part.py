@@ -31,7 +31,8 @@ class Command(BaseCommand):
         answers.add_parser("start-again", help="try once more what stopped three workers")
 
     def handle(self, *, part: int, answer: str, **options: Any) -> None:
-        found = MessageBatch.objects.filter(pk=part).select_related("batch", "run").first()
+        there = MessageBatch.objects.filter(batch__deleting_at=None)
+        found = there.filter(pk=part).select_related("batch", "run").first()
         if found is None:
             raise CommandError(f"There is no part {part}.", returncode=2)
         try:

@@ -351,7 +351,7 @@ def fitting_recipe(upload: Upload, recipe: Recipe | None) -> Recipe | None:
 
 
 def find_batch(number: int, slug: str) -> Batch:
-    batches = Batch.objects.filter(pk=number)
+    batches = Batch.objects.filter(pk=number, deleting_at=None)
     if slug:
         batches = batches.filter(workspace__slug=slug)
     batch = batches.select_related("workspace", "upload").first()
