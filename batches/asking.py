@@ -32,6 +32,7 @@ class Question(msgspec.Struct, frozen=True):
     in_a_shell: str = ""
     turned_up: str = ""
     pending: str = ""
+    refusal: str = ""
 
 
 def questions(batch: Batch) -> Iterator[Question]:
@@ -41,7 +42,10 @@ def questions(batch: Batch) -> Iterator[Question]:
 
 
 def undecided(batch: Batch) -> Iterator[Question]:
-    """The parts that a person decides about; `pending` is what the API is asked about for one."""
+    """The parts that a person decides about; `pending` is what the API is asked about for one.
+
+    `refusal` is why what somebody named for it was not taken.
+    """
     for part in parts_to_decide(batch)[:MOST]:
         yield question_of(part)
 
@@ -62,7 +66,14 @@ def question_of(part: MessageBatch) -> Question:
         looked = f"It was looked for {part.listings:,} times."
         said = f"{name}: {part.reason} {looked} {what_was_found(part)}"
     turned_up = found["id"] if found else ""
-    return Question(said, part.pk, part.size, turned_up=turned_up, pending=part.adopt_id)
+    return Question(
+        said,
+        part.pk,
+        part.size,
+        turned_up=turned_up,
+        pending=part.adopt_id,
+        refusal=last_refusal(part),
+    )
 
 
 def billed(found: dict[str, Any]) -> str:

@@ -135,17 +135,22 @@ def send_again(part: MessageBatch, at: datetime, actor: "User | None" = None) ->
         raise CannotResolve(f"Part {part.part} turned up: say first what becomes of it.")
     try:
         with transaction.atomic():
+            # Before it is dropped: a Batch without anything to do would be said to have ended.
+            run = make_run_again(part, at, actor)
             if part.state == State.UNKNOWN:
                 drop(part, at, actor)
-            return queue_again(part, at, actor)
+            said = f"Part {part.part} is sent again: {count(part.size, 'request')}."
+            part.batch.record("run", said, actor=actor, at=at, run=run.pk)
+            part.batch.recount()
+            return run
     except IntegrityError:
         raise CannotResolve(
             f"Part {part.part} waits: another run of this batch is being built. Try again then."
         ) from None
 
 
-def queue_again(part: MessageBatch, at: datetime, actor: "User | None") -> Run:
-    run = Run.objects.create(
+def make_run_again(part: MessageBatch, at: datetime, actor: "User | None") -> Run:
+    return Run.objects.create(
         batch_id=part.batch_id,
         token=f"again-{part.pk}",
         recipe=part.run.recipe if part.run else {},
@@ -156,10 +161,6 @@ def queue_again(part: MessageBatch, at: datetime, actor: "User | None") -> Run:
         state=Run.State.QUEUED,
         due_at=at,
     )
-    said = f"Part {part.part} is sent again: {count(part.size, 'request')}."
-    part.batch.record("run", said, actor=actor, at=at, run=run.pk)
-    part.batch.recount()
-    return run
 
 
 def leave(part: MessageBatch, at: datetime, actor: "User | None" = None) -> None:

@@ -113,6 +113,7 @@ def test_why_something_was_not_adopted_is_said(cast: Cast) -> None:
     refused = "msgbatch_9 was not taken for part 1: it holds 6 requests."
     part.batch.record("not_adopted", refused, part=part.part)
     assert refused in text_of(cast.client(cast.vera).get(address(part)))
+    assert refused in text_of(cast.client(cast.vera).get(f"/w/acme/batches/{part.batch_id}/"))
     decide(cast, part, "adopt", other="msgbatch_8")
     assert refused not in text_of(cast.client(cast.vera).get(address(part)))
 
@@ -139,6 +140,7 @@ def test_sending_again_is_confirmed_with_the_number_of_requests(cast: Cast) -> N
     assert (part.state, run.requested_by) == ("dropped", cast.bob)
     assert (run.estimate["most"], run.estimate["requests"]) == ("0.960", 5)
     assert part.due_at is not None, "the first one may still turn up"
+    assert not Event.objects.filter(verb="batch_ended").exists(), "it goes on"
 
 
 def test_dropping_sends_nothing(cast: Cast) -> None:
