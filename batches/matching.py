@@ -129,7 +129,7 @@ def show_rows(row: Match, part: MessageBatch, renewal: Renewal, at: datetime) ->
         with transaction.atomic():
             if row.release(None, state=State.NONE, upload=None):
                 said = "Its ids do not fit the file any more: the answers stay as they are."
-                part.batch.record("match", said, at=at)
+                part.batch.record("matched", said, at=at)
         return
     if part.lease_until and part.lease_until > at:
         row.release(at + BUSY_PAUSE)
@@ -187,5 +187,5 @@ def finish(row: Match, part: MessageBatch, totals: dict[str, Any], at: datetime)
         Batch.objects.filter(pk=part.batch_id).update(upload=upload)
         row.release(None, state=State.SHOWN)
         said = f"{count(part.size, 'answer')} stand beside the rows of {upload}."
-        part.batch.record("match", said, at=at)
+        part.batch.record("matched", said, at=at)
         part.batch.recount()

@@ -14,7 +14,7 @@ from workspaces.models import Event
 
 PER_PAGE = 100
 # What only a person does; without an actor it was done from a shell.
-BY_HAND = ("run", "cancel", "renamed", "adopt", "left", "again")
+BY_HAND = ("run", "cancel", "renamed", "adopt", "adopted", "match", "left", "again")
 
 
 @require_safe

@@ -47,11 +47,9 @@ def match_of(batch: Batch) -> Match | None:
 
 
 def match_region(request: HttpRequest, batch: Batch) -> Region | None:
-    """For the overview: None where there is nothing to say or to wait for."""
+    """For the overview; None of a Batch that was made here."""
     row = match_of(batch)
-    if row is None or row.state == Match.State.SHOWN:
-        return None
-    return region(request, batch, row)
+    return region(request, batch, row) if row else None
 
 
 def region(request: HttpRequest, batch: Batch, row: Match | None) -> Region:

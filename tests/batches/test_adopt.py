@@ -280,6 +280,9 @@ def test_an_adopted_batch_beside_its_file(cast: Cast, key: ApiKey) -> None:
     Batch.objects.filter(pk=batch.pk).update(upload=upload)
     Match.objects.update(state="shown", upload=upload)
     client = cast.client(cast.bob)
+    for view in ("overview", "problems"):
+        page = client.get(url(cast, view, batch=batch.pk)).content.decode()
+        assert "nothing of it can be retried" in page
     for view in ("overview", "results", "problems", "recipe", "file", "activity", "export"):
         page = client.get(url(cast, view, batch=batch.pk)).content.decode()
         for control in ("retry", "review"):
