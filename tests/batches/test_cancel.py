@@ -75,6 +75,14 @@ def test_what_has_ended_is_not_canceled(cast: Cast) -> None:
     assert not Event.objects.filter(verb="cancel").exists()
 
 
+def test_what_waits_for_somebody_and_does_not_run_is_said(cast: Cast) -> None:
+    batch = make_batch(cast.workspace, ["one"])
+    found = [{"id": "msgbatch_1", "ours": True, "processing_status": "ended"}]
+    make_part(batch, 1, "dropped", unknown_at=now(), candidates=found)
+    said = f"Nothing is left to cancel Nothing of #{batch.pk} runs: it waits for somebody."
+    assert said in text_of(cast, batch)
+
+
 def test_viewers_and_strangers_cancel_nothing(cast: Cast) -> None:
     batch = a_running_batch(cast)
     assert cast.client(cast.vera).post(address(batch)).status_code == 403
