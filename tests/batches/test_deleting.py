@@ -1,13 +1,20 @@
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
+from django.db import connection, transaction
 
 from batches import archive, deleting
 from batches.deleting import request_delete, step
 from batches.models import Batch, MessageBatch, Request, Result, Run, Upload
+from batches.planning import Selection
+from batches.starting import one_at_a_time, start
 from tests.batches.stage import (
     HOUR,
     MINUTE,
@@ -28,6 +35,7 @@ def workspace(db: None) -> Workspace:
     return make_workspace()
 
 
+@transaction.atomic
 def an_ended_batch(workspace: Workspace) -> Batch:
     """Two parts, the second of which took the place of a lost one."""
     batch = make_batch(workspace, ["x"] * 8)
@@ -160,6 +168,38 @@ def test_a_run_of_the_same_moment_is_canceled_and_waited_for(workspace: Workspac
     while step(later):
         later += MINUTE
     assert not Batch.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.both_databases
+def test_whoever_presses_send_first_is_not_deleted(workspace: Workspace) -> None:
+    batch, pressing = an_ended_batch(workspace), threading.Event()
+    batch.refresh_from_db()
+
+    def press() -> None:
+        with one_at_a_time(workspace):
+            pressing.set()
+            time.sleep(0.3)
+            start(batch, Selection(kind="rest"), now(), token="second")
+
+    with ThreadPoolExecutor(1) as pool:
+        pressed = pool.submit(closing_connection(press))
+        assert pressing.wait(10)
+        assert batch.final, "as whoever looked at the page before still believes"
+        assert not request_delete(batch, now())
+        pressed.result(10)
+    batch.refresh_from_db()
+    assert (batch.deleting_at, batch.state) == (None, "building")
+
+
+def closing_connection(work: Callable[[], None]) -> Callable[[], None]:
+    def run() -> None:
+        try:
+            work()
+        finally:
+            connection.close()
+
+    return run
 
 
 def test_a_file_that_is_being_read_is_waited_for(workspace: Workspace) -> None:
