@@ -40,6 +40,7 @@ from batches import (
     retrying,
     starting,
     submitting,
+    waiting,
 )
 from batches.calling import client_for, live_key
 from batches.deciding import CannotResolve
@@ -52,7 +53,7 @@ from tests.batches.stage import make_batch, make_workspace, now
 from workspaces.models import ApiKey
 
 MORE = os.environ.get("SLUICE_STATE_EXAMPLES", "")
-EXAMPLES, STEPS = int(MORE or "20"), 25
+EXAMPLES, STEPS = int(MORE or "16"), 25
 ROWS = 7
 PARTS_OF = 3
 State = MessageBatch.State
@@ -271,12 +272,26 @@ class Machine(RuleBasedStateMachine):
         starting.revive(self.batch)
 
     @precondition(lambda self: self.is_there and not self.states["queued"])
-    @rule()
-    def delete(self) -> None:
+    @rule(remote=st.booleans())
+    def delete(self, remote: bool) -> None:
         """Only what has ended can be deleted."""
         self.batch.refresh_from_db()
         final = self.batch.final
-        assert deleting.request_delete(self.batch, self.at) == final
+        assert deleting.request_delete(self.batch, self.at, remote=remote) == final
+
+    @precondition(lambda self: self.states["stored"] + self.states["incomplete"])
+    @rule(which=st.integers(0, 3))
+    def collect_again(self, which: int) -> None:
+        parts = self.parts(State.STORED, State.INCOMPLETE)
+        with suppress(waiting.CannotCollect):
+            waiting.collect_again(parts[which % len(parts)], self.at)
+
+    @precondition(lambda self: self.states["incomplete"])
+    @rule(which=st.integers(0, 3))
+    def stop_waiting(self, which: int) -> None:
+        parts = self.parts(State.INCOMPLETE)
+        with suppress(waiting.CannotCollect):
+            waiting.stop_waiting(parts[which % len(parts)], self.at)
 
     # What workers do
 
