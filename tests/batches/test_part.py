@@ -1,13 +1,17 @@
 import json
 
 import pytest
+from playwright.sync_api import Page, expect
 
 from batches import archive, collecting
 from batches.models import Batch, MessageBatch
+from batches.proof import Proof
 from batches.waiting import stop_waiting
+from tests.batches.build import make_workspace
 from tests.batches.ended import RESULTS, body, collect, make_ended, unbounded
 from tests.batches.html import link_named, text_of
 from tests.batches.stage import HOUR, make_batch, make_part, now, remote, result_line, result_lines
+from tests.batches.test_results_in_browser import sign_in
 from tests.cast import Cast
 from tests.scripted_api import ScriptedApi, refusal
 from workspaces.models import ApiKey, Event
@@ -217,6 +221,25 @@ def test_stop_waiting_goes_before_the_worker_that_asks_again(cast, api, part):
     assert collecting.step(now())
     part.refresh_from_db()
     assert part.state == "lost"
+
+
+def test_the_waiting_is_stopped_in_a_dialog_and_the_page_follows(page: Page) -> None:
+    sign_in(page)
+    batch = make_batch(make_workspace(), ["x"] * 5)
+    part = make_part(batch, 2, "incomplete", created_at=now(), reason="2 are missing.")
+    nothing = Proof(part, {2: 0, 3: 1}).summary() | {"missing_rows": [[2, "2"], [3, "3"]]}
+    MessageBatch.objects.update(proof=nothing)
+    page.goto(f"/w/team/batches/{batch.pk}/parts/{part.pk}/")
+    page.get_by_role("link", name="Stop waiting…").click()
+    dialog = page.locator("dialog[open]")
+    expect(dialog.get_by_role("link", name="Keep asking")).to_be_focused()
+    dialog.get_by_label("Type 2 to confirm").fill("2")
+    dialog.get_by_role("button", name="Stop waiting").click()
+    expect(page.get_by_role("link", name="Stop waiting…")).to_have_count(0)
+    expect(page.locator("#part-facts")).to_contain_text("Incomplete")
+    assert collecting.step(now())
+    expect(page.locator("#part-facts")).to_contain_text("Lost")
+    expect(page.locator("#part-facts")).to_contain_text("Nobody waits for the rest any more.")
 
 
 def test_what_is_not_incomplete_is_not_waited_for(cast, part):
