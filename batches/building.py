@@ -171,7 +171,7 @@ def upload_rows(run: Run, only: set[int] | None = None) -> Iterator[archive.Row]
 def renderer_for(run: Run, limits: Limits) -> Render:
     upload = upload_of(run)
     if upload.kind == Upload.Kind.REQUESTS:
-        return ReadyRenderer(limits, run.selection.get("max_tokens", 0)).render
+        return ReadyRenderer(limits, raised_tokens(run)).render
     return Renderer(msgspec.convert(run.recipe, Recipe), upload.columns).render
 
 
@@ -184,6 +184,15 @@ def choose(run: Run, selection: Selection, survey: Survey) -> set[int]:
     if selection.kind == "sample":
         return set(random.Random(selection.seed).sample(free, min(selection.count, len(free))))
     return set(free)
+
+
+def raised_tokens(run: Run) -> int:
+    """What max_tokens of ready requests are raised to; of a part that is sent again, as it was."""
+    selection = msgspec.convert(run.selection, Selection)
+    again = MessageBatch.objects.filter(pk=selection.part).select_related("run").first()
+    if again is not None and again.run is not None:
+        return raised_tokens(again.run)
+    return selection.max_tokens
 
 
 def find_repeated(run: Run, selection: Selection) -> Chosen:

@@ -35,7 +35,8 @@ def say_held(tally: Tally, ready_requests: bool) -> Iterator[str]:
     if number := tally.count_held("unsettled"):
         yield f"{rows_stay(number)}: the answers of their parts are not all collected yet."
     if number := tally.count_held("succeeded"):
-        yield f"{rows_stay(number)}: they succeeded, and are not sent again in this batch."
+        said = "it succeeded, and is" if number == 1 else "they succeeded, and are"
+        yield f"{rows_stay(number)}: {said} not sent again in this batch."
 
 
 def rows_stay(number: int) -> str:

@@ -102,7 +102,7 @@ def test_rows_that_are_checked_are_retried_with_more_tokens(page: Page) -> None:
         page.get_by_role("checkbox", name=row).check()
     page.get_by_role("button", name="Retry…").click()
     expect(dialog.get_by_role("heading")).to_have_text("Retry 1 row?")
-    expect(dialog).to_contain_text("1 row stays as it is: they succeeded")
+    expect(dialog).to_contain_text("1 row stays as it is: it succeeded")
     dialog.get_by_label("Max tokens").fill("1024")
     expect(dialog.get_by_role("heading")).to_have_text("Nothing here can be retried as it is")
     dialog.get_by_label("Max tokens").fill("2048")

@@ -204,7 +204,7 @@ def test_a_plain_success_is_said_to_stay(cast, batch):
     page = look(cast, batch, "?row=2&row=4")
     said = words(page)
     assert "Retry 1 row?" in said
-    assert "1 row stays as it is: they succeeded, and are not sent again" in said
+    assert "1 row stays as it is: it succeeded, and is not sent again" in said
     press(cast, batch, page)
     assert building.step(now(), only=batch)
     assert not Result.objects.get(row=2).retried_in_id

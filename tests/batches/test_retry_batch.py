@@ -40,7 +40,7 @@ def test_a_dry_run_sends_nothing(batch, capsys):
     retry(batch, "--row", "4", "--row", "2", "--dry-run")
     said = capsys.readouterr().err
     assert said == (
-        "1 expired\n1 row stays as it is: they succeeded, and are not sent again in this batch.\n"
+        "1 expired\n1 row stays as it is: it succeeded, and is not sent again in this batch.\n"
     )
     assert batch.runs.count() == 1
 

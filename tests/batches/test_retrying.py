@@ -269,6 +269,25 @@ def test_ready_requests_go_again_with_more_tokens(workspace):
     assert line == b'{"custom_id":"%s","params":%s}\n' % (part.custom_id(1).encode(), sent)
 
 
+def test_ready_requests_that_are_sent_again_keep_their_raised_tokens(workspace):
+    raw = msgspec.Raw(b'{"model":"claude-haiku-4-5","max_tokens":7,"messages":[]}')
+    rows = [archive.Row(1, own_id="r-1", params=raw)]
+    batch = build.make_batch(build.make_upload([], rows), rows=1)
+    collect(build.make_part(build.make_run(batch), {1: "r-1"}), {1: CUT})
+    chosen = Wish(batch, Selection(kind="retry", rows=[1], max_tokens=90), {})
+    retry(chosen, now(), token=token_of(batch), sentence="Pressed.")
+    assert building.step(now(), only=batch)
+    part = batch.message_batches.get(state="queued")
+    part.state = "rejected"
+    part.save()
+    with transaction.atomic():
+        part.link_attempts()
+    send_again(part, now())
+    assert building.step(now(), only=batch)
+    again = batch.message_batches.get(replaces=part)
+    assert b'"max_tokens":90' in archive.requests(again.pk, again.requests_fence).read_bytes()
+
+
 def test_rows_that_the_other_recipe_cannot_send_keep_their_answers(workspace):
     batch = answered({2: EXPIRED, 3: EXPIRED})
     rows = [archive.Row(2, cells=["r-2", ""]), archive.Row(3, cells=["r-3", "text"])]
