@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from django.urls import reverse
 
-from batches import adopting, archive, matching
+from batches import adopting, archive, deleting, matching
 from batches.adopted_rows import write_requests
 from batches.exporting import export
 from batches.indexing import scan, write_index
@@ -236,10 +236,6 @@ def test_every_page_of_an_adopted_batch(cast: Cast, key: ApiKey) -> None:
     assert client.get(url(cast, "batches")).status_code == 200
     assert client.get(url(cast, "home")).status_code == 200
     assert "r10" in client.get(url(cast, "results", batch=batch.pk), {"q": "r10"}).content.decode()
-    assert client.post(url(cast, "delete", batch=batch.pk), {"confirm": "1"}).status_code in (
-        302,
-        422,
-    )
 
 
 def test_what_an_adopted_batch_has_not_cannot_be_asked_for(cast: Cast, key: ApiKey) -> None:
@@ -291,3 +287,16 @@ def test_an_adopted_batch_beside_its_file(cast: Cast, key: ApiKey) -> None:
     client.post(url(cast, "review", batch=batch.pk), {"send": "1"})
     assert client.post(url(cast, "file", batch=batch.pk), {"read": "1"}).status_code == 422
     assert not batch.runs.exists()
+
+
+def test_it_is_deleted_and_may_be_adopted_again(cast: Cast, key: ApiKey) -> None:
+    upload = make_upload(cast.workspace, ["r1"])
+    batch = adopt_answered(cast, key)
+    Match.objects.update(state="fits", upload=upload)
+    assert deleting.request_delete(batch, now())
+    while deleting.step(now() + MINUTE):
+        pass
+    assert not Batch.objects.exists()
+    assert not Match.objects.exists()
+    listed(cast, key, remote("msgbatch_1", 3, "ended"))
+    assert "msgbatch_1" in get(cast)
