@@ -144,9 +144,9 @@ class Client:
     def download_results(self, id: str) -> Iterator[Iterator[bytes]]:
         """Open the results file of an ended batch; gives it in chunks of about 256 KB.
 
-        A break on the way, a chunk that takes longer than the read timeout, or a body that
-        comes at less than 16 KB a second on the whole, raises OutcomeUnknown. A body without a declared length may be short without any error:
-        only counting its lines proves it whole.
+        A break on the way, a chunk that takes longer than the read timeout, or a body that comes
+        at less than 16 KB a second on the whole, raises OutcomeUnknown. A body without a declared
+        length may be short without any error: only counting its lines proves it whole.
         """
         request = self._http.build_request(
             "GET",

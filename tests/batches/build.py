@@ -136,7 +136,6 @@ def index_results(part: MessageBatch) -> None:
     proof = indexing.scan(part)
     with open(archive.results(part.pk, part.results_fence or 0), "rb") as file:
         found = [
-            indexing.make_result(request, proof, file)
-            for request in indexing.answered(part, proof)
+            indexing.make_result(request, proof, file) for request in indexing.answered(part, proof)
         ]
     Result.objects.bulk_create(found, batch_size=2_000)
