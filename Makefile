@@ -1,11 +1,12 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint screenshots prices bench demo clean lock developer-setup packages
+.PHONY: help setup run test lint screenshots prices bench torture demo clean lock developer-setup packages
 
 PYTHON3 ?= python3
 PYTHON := .venv/bin/python
 INSTALL := $(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r
 LOCK := --quiet --generate-hashes --universal --no-header
 TEST := $(PYTHON) -m pytest --numprocesses auto
+TORTURE := $(if $(TRIALS),--trials $(TRIALS)) $(if $(SEED),--seed $(SEED)) $(if $(SCENE),--scene "$(SCENE)")
 OFFLINE := { echo "Not installed. Is the package index reachable? See above, then run make again."; exit 1; }
 
 help: ## this list
@@ -36,6 +37,10 @@ prices: developer-setup ## claude_api/prices.json anew, from the package genai-p
 
 bench: developer-setup ## measurements, side by side, into benchmarks/report.json
 	@$(PYTHON) -m benchmarks
+
+torture: developer-setup ## workers killed, paused and lied to; make torture TRIALS=200 SEED=1 SCENE=submit
+	@$(PYTHON) -m tests.torture $(TORTURE); on_sqlite=$$?; \
+	$(PYTHON) -m tests.postgres $(PYTHON) -m tests.torture --no-bugs $(TORTURE) && exit $$on_sqlite
 
 demo: setup ## the example through run_batch, against a sandbox of its own
 	@$(PYTHON) -m config.demo
