@@ -80,10 +80,15 @@ def leave_to_other_keys(key: ApiKey, at: datetime) -> None:
 
     The API would not know it, and a part that the API does not know is given up.
     """
-    due_parts(key, at).exclude(account=key.account()).update(
+    due_parts(key, at).exclude(account__in=accounts(key)).update(
         due_at=at + LONGEST_LOOK,
         reason=ANOTHER_ACCOUNT,
     )
+
+
+def accounts(key: ApiKey) -> set[str]:
+    """Where the parts lie that this key lists: also those sent before it was known whose it is."""
+    return {key.account(), f"workspace:{key.workspace_id}"}
 
 
 def watched_on(remotes: Iterable[RemoteBatch], key: ApiKey) -> list[MessageBatch]:
@@ -91,7 +96,7 @@ def watched_on(remotes: Iterable[RemoteBatch], key: ApiKey) -> list[MessageBatch
     ids = [remote.id for remote in remotes]
     return list(
         MessageBatch.objects.watched().filter(
-            api=key.api, account=key.account(), message_batch_id__in=ids
+            api=key.api, account__in=accounts(key), message_batch_id__in=ids
         )
     )
 

@@ -245,6 +245,17 @@ def test_key_of_another_workspace_is_not_used(api, batch):
     assert ApiKey.objects.get(workspace=batch.workspace).accepted_at is None
 
 
+def test_part_sent_before_the_account_was_known_is_looked_at(at_sandbox, batch):
+    at_sandbox.change(batch_seconds=0)
+    part = make_part(batch)
+    id = at_sandbox.create(body_of(part))
+    account = f"workspace:{batch.workspace_id}"
+    MessageBatch.objects.update(state="submitted", message_batch_id=id, account=account)
+    ApiKey.objects.update(anthropic_workspace="wrkspc_" + at_sandbox.secret.split("-")[2])
+    assert polling.step(now())
+    assert state_of(part) == "ended"
+
+
 def test_part_of_another_account_is_not_asked_for(api, batch):
     part = make_sent(batch, "msgbatch_1", account="wrkspc_before")
     api.plan("GET", BATCHES, page())
