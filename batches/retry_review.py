@@ -193,6 +193,9 @@ class RetryReview:
         return bool(self.wanted_tokens) and (self.wanted_tokens or 0) < self.sent_max_tokens
 
     def _recipe_problems(self) -> list[Problem]:
+        if not self.base:
+            # What was made elsewhere has none; `obstacles` says what that means.
+            return []
         upload = self.batch.upload
         recipe = msgspec.convert(self.wish.recipe, Recipe)
         columns = upload.columns if upload else []
