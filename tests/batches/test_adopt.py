@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from django.core.management import CommandError, call_command
 from django.urls import reverse
 
 from batches import adopting, archive, deleting, matching
@@ -244,6 +245,10 @@ def test_what_an_adopted_batch_has_not_cannot_be_asked_for(cast: Cast, key: ApiK
     client.post(url(cast, "review", batch=batch.pk), {"send": "1"})
     client.post(url(cast, "retry", batch=batch.pk), {"row": "1", "token": "one"})
     client.post(url(cast, "file", batch=batch.pk), {"replace": "1"})
+    page = client.get(url(cast, "retry", batch=batch.pk), {"row": "2"}).content.decode()
+    assert "This batch was not made here" in page
+    client.get(url(cast, "retry_recipe", batch=batch.pk))
+    client.post(url(cast, "retry_recipe", batch=batch.pk), {"prompt": "{{text}}"})
     batch.refresh_from_db()
     assert not batch.runs.exists()
     assert (batch.state, batch.upload, batch.sent) == ("ended", None, 3)
@@ -286,6 +291,14 @@ def test_an_adopted_batch_beside_its_file(cast: Cast, key: ApiKey) -> None:
         assert "Replace the file" not in page
     client.post(url(cast, "review", batch=batch.pk), {"send": "1"})
     assert client.post(url(cast, "file", batch=batch.pk), {"read": "1"}).status_code == 422
+    client.post(url(cast, "retry", batch=batch.pk), {"row": "3", "token": "one"})
+    client.post(url(cast, "retry", batch=batch.pk), {"type": "errored", "token": "two"})
+    client.get(url(cast, "retry_recipe", batch=batch.pk))
+    client.post(url(cast, "retry_recipe", batch=batch.pk), {"prompt": "{{text}}"})
+    page = client.get(url(cast, "retry", batch=batch.pk), {"type": "errored"}).content.decode()
+    assert "This batch was not made here" in page
+    with pytest.raises(CommandError, match="was not made here"):
+        call_command("retry_batch", batch.pk, type=["errored"], yes=True)
     assert not batch.runs.exists()
 
 

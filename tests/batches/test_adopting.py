@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batches import adopted_rows, adopting, archive, collecting, matching, reconciling
+from batches import adopted_rows, adopting, archive, collecting, matching, reconciling, reindexing
 from batches.deciding import CannotResolve
 from batches.exporting import ExportRefused, export
 from batches.models import Batch, Listing, Match, MessageBatch, Request, Result
@@ -255,6 +255,13 @@ def test_it_is_collected_again_in_the_same_rows(api: ScriptedApi, workspace: Wor
     archive.results(part.pk, part.results_fence or 0).unlink()
     part = collect_it(batch, proven_at=None)
     assert (part.state, rows(batch), Result.objects.count()) == ("stored", before, 2)
+
+
+def test_the_index_is_made_again_from_the_file(api: ScriptedApi, workspace: Workspace) -> None:
+    part = collect_it(adopted(api, workspace, ["b", "a", "c"]))
+    before = list(Result.objects.order_by("pk").values())
+    assert reindexing.reindex(part, now()) == 3
+    assert list(Result.objects.order_by("pk").values()) == before
 
 
 def test_natural_order() -> None:
