@@ -274,8 +274,12 @@ def answer(part: MessageBatch, at: datetime) -> None:
 
 def refuse_adoption(part: MessageBatch, why: str, at: datetime) -> None:
     part.refresh_from_db(fields=["adopt_id", "state"])
+    again = next_look(part, at)
+    if again is None and part.state == State.UNKNOWN and part.settled_at is None:
+        # Nobody was asked about it in all that time: the look that is left does so.
+        again = at
     with transaction.atomic():
-        if part.release(next_look(part, at), adopt_id="", adopt_asked_by=None):
+        if part.release(again, adopt_id="", adopt_asked_by=None):
             said = f"{part.adopt_id} was not taken for part {part.part}: {why}"
             part.batch.record("not_adopted", said, at=at, part=part.part)
             part.batch.recount()

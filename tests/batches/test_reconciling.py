@@ -451,6 +451,17 @@ def test_what_cannot_be_the_part_is_refused_and_said(at_sandbox, part, fault):
     assert part.due_at > now(), "it is still looked for"
 
 
+def test_what_is_named_wrongly_after_two_days_ends_in_a_question(at_sandbox, part):
+    """No worker has looked in all that time, so nobody was asked."""
+    id = at_sandbox.create(foreign_body(6))
+    late = 49 * 60
+    deciding.ask_to_adopt(part, id, now() + late * MINUTE)
+    look(part, late)
+    assert not part.needs_person
+    look(part, late + 1)
+    assert (part.needs_person, part.due_at) == (True, None)
+
+
 def test_api_that_does_not_answer_keeps_the_wish(api, workspace):
     part = make_unanswered(make_batch(workspace))
     deciding.ask_to_adopt(part, "msgbatch_1", now())
