@@ -59,7 +59,8 @@ def shape(part: MessageBatch) -> str:
     if part.state in part.OPEN:
         return "half"
     succeeded = part.answers.get("succeeded", 0)
-    if succeeded == part.size:
+    # What was sent once more counts where its newest attempt is.
+    if succeeded == sum(part.answers.values()):
         return "full"
     if succeeded:
         return "notched"
@@ -79,8 +80,9 @@ def describe(part: MessageBatch) -> str:
     if what := unanswered(part):
         return f"Part {part.part:,}: {what}, {part.size:,} requests"
     if part.state in (State.STORED, State.LOST):
-        succeeded = part.answers.get("succeeded", 0)
-        return f"Part {part.part:,}: ended, {succeeded:,} of {part.size:,} succeeded"
+        succeeded, counted = part.answers.get("succeeded", 0), sum(part.answers.values())
+        again = f", {part.size - counted:,} sent once more" if counted < part.size else ""
+        return f"Part {part.part:,}: ended, {succeeded:,} of {part.size:,} succeeded{again}"
     word = part.get_state_display() if part.state in part.NOT_SENT else Batch.State(part.word).label
     return f"Part {part.part:,}: {word.lower()}, {part.size:,} requests"
 

@@ -150,16 +150,18 @@ def test_several_parts_are_counted_and_a_single_one_has_no_bar(cast: Cast) -> No
         ({"canceled": 4, "errored": 1}, "failed"),
         ({"missing": 5}, "failed"),
         ({"canceled": 4, "succeeded": 1}, "notched"),
-        ({}, "failed"),
+        ({"succeeded": 4}, "full"),
+        ({}, "full"),
     ],
 )
 def test_a_segment_tells_what_became_of_a_part(answers: dict[str, int], shape: str) -> None:
     part = MessageBatch(part=3, state="stored", size=5, answers=answers)
     assert progress.shape(part) == shape
-    whole = shape in ("canceled", "expired")
+    whole, again = shape in ("canceled", "expired"), 5 - sum(answers.values())
     said = (
         f"{shape}, 5 requests" if whole else f"ended, {answers.get('succeeded', 0)} of 5 succeeded"
     )
+    said += f", {again} sent once more" if again else ""
     assert progress.describe(part) == f"Part 3: {said}"
 
 
