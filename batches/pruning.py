@@ -1,4 +1,4 @@
-"""What a workspace does not keep any longer is deleted, and what was given up on the way to a batch.
+"""What a workspace does not keep any longer is deleted, and what was given up before it was sent.
 
 A Batch goes by the verb that a person's button has, so nothing goes that runs, is unknown or is not
 collected. Its age counts from when anything last happened to it. Files without a row are another
