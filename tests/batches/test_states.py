@@ -111,9 +111,9 @@ def statements(script: str) -> Iterator[str]:
 
 
 class Machine(RuleBasedStateMachine):
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, directory: Path) -> None:
         super().__init__()
-        self.directory = Path(tempfile.mkdtemp(prefix="sluice-states-"))
+        self.directory = Path(tempfile.mkdtemp(dir=directory))
         settings.DATA_DIR = self.directory
         self.at = now()
         self.api = MemoryApi(lambda: self.at)
@@ -603,9 +603,9 @@ class Machine(RuleBasedStateMachine):
 
 @pytest.mark.django_db
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="its triggers are SQLite's")
-def test_whatever_happens(settings: Settings) -> None:
+def test_whatever_happens(settings: Settings, tmp_path: Path) -> None:
     run_state_machine_as_test(
-        lambda: Machine(settings),
+        lambda: Machine(settings, tmp_path),
         settings=limits(),
     )
 
