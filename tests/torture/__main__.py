@@ -174,7 +174,9 @@ class Torture:
                 while wanted > 0:
                     self.play(name, min(times, wanted), self.options.seed + self.worlds)
                     wanted -= times
-        missed = [point.name for point in EVERY if not self.points[point.name]]
+        # A world of each kind is too short to come everywhere.
+        wanted_points = () if self.options.quick else EVERY
+        missed = [point.name for point in wanted_points if not self.points[point.name]]
         self.violations += [f"no worker ever came to: {name}" for name in missed]
 
     def play(self, name: str, times: int, seed: int, bug: str = "") -> list[str]:
