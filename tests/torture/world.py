@@ -115,11 +115,14 @@ class World:
         self.gone: dict[str, str] = {}  # nonce and id of what was deleted with its Batch
         self.violations: list[str] = []
         self.elsewhere: Any = None
+        self.workers: list[Worker] = []
 
     def __enter__(self) -> "World":
         return self
 
     def __exit__(self, *error: object) -> None:
+        for worker in self.workers:
+            worker.kill()
         connections.close_all()
         self.databases.drop(self.name)
         if not self.violations:
@@ -156,7 +159,9 @@ class World:
 
     def worker(self, *command: str, **instruments: Any) -> Worker:
         chosen = command or ("poll_batches", "--once", "--interval", "0.05")
-        return Worker(self.log, *chosen, bug=self.bug, **instruments)
+        self.workers = [worker for worker in self.workers if worker.status is None]
+        self.workers.append(Worker(self.log, *chosen, bug=self.bug, **instruments))
+        return self.workers[-1]
 
     def work(self, point: Point | None = None, time: int = 1) -> bool:
         """Let one worker work until nothing is due, or until it dies at its point: then True."""
