@@ -26,8 +26,9 @@ class Selection(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `all` and `rest` take every row that no part has yet, `first` and `sample` so many of them,
     `part` the rows of one MessageBatch that is sent again. `retry` takes rows by the types and
-    concerns of their newest answers, or by their numbers; `max_tokens` raises that of ready
-    requests, which have no recipe.
+    concerns of their newest answers, or by their numbers; `among` are the parts that had come to
+    rest at the press: what others bring until it is built was neither counted nor priced.
+    `max_tokens` raises that of ready requests, which have no recipe.
     """
 
     kind: str = "all"
@@ -38,6 +39,7 @@ class Selection(msgspec.Struct, frozen=True, omit_defaults=True):
     types: list[str] = []
     concerns: list[str] = []
     rows: list[int] = []
+    among: list[int] | None = None
     max_tokens: int = 0
 
     @property

@@ -97,6 +97,12 @@ class Wish:
         parts = self.batch.message_batches.visible().select_related("run").order_by("pk")
         return {part.pk: part for part in parts}
 
+    def frozen_selection(self) -> Selection:
+        """What is chosen, among what has been counted."""
+        ended = SETTLED | MessageBatch.NOT_SENT
+        among = [pk for pk, part in self.parts.items() if part.state in ended]
+        return msgspec.structs.replace(self.selection, among=among)
+
     @cached_property
     def _edited(self) -> dict[int | None, bool]:
         runs = {part.run_id: part.run for part in self.parts.values()}
@@ -134,11 +140,18 @@ class Wish:
         if kind == SUCCEEDED and concern is None:
             return "succeeded"
         of = self.parts[part]
-        if of.state not in SETTLED:
+        if of.state not in SETTLED or not self._is_among(part):
             return "unsettled"
         if needs_another_recipe(kind, concern) and not self._mends(concern, of.run_id):
             return "unedited"
         return ""
+
+    def _is_among(self, part: int) -> bool:
+        among = self.selection.among
+        return among is None or part in among
+
+    def _is_unsent(self, part: int) -> bool:
+        return self.parts[part].state in MessageBatch.NOT_SENT and self._is_among(part)
 
     def _mends(self, concern: str | None, run_id: int | None) -> bool:
         # Of a ready request only max_tokens can be another one here.
@@ -188,7 +201,7 @@ class Wish:
         answers = {found.row: found for found in answers_of(self.batch, rows)}
         yield from answers.values()
         asked = self._requests(rows)
-        taken = {row for row, part in asked if self.parts[part].state not in MessageBatch.NOT_SENT}
+        taken = {row for row, part in asked if not self._is_unsent(part)}
         for row in sorted({row for row, _ in asked} - answers.keys()):
             yield Found(row, type="" if row in taken else NOT_SENT)
 
@@ -200,15 +213,11 @@ class Wish:
     def unsent_rows(self) -> set[int]:
         """Rows of parts that were never sent, and of no part that was or may be."""
         unsent: set[int] = set()
-        for part in self.parts.values():
-            if part.state in MessageBatch.NOT_SENT:
-                unsent.update(Request.objects.of(part.pk).values_list("row", flat=True))
+        for part in self.parts:
+            if self._is_unsent(part):
+                unsent.update(Request.objects.of(part).values_list("row", flat=True))
         for some in in_chunks(unsent):
-            unsent -= {
-                row
-                for row, part in self._requests(some)
-                if self.parts[part].state not in MessageBatch.NOT_SENT
-            }
+            unsent -= {row for row, part in self._requests(some) if not self._is_unsent(part)}
         return unsent
 
 
@@ -261,7 +270,7 @@ def retry(
                 batch=batch,
                 token=token,
                 recipe=wish.recipe,
-                selection=msgspec.to_builtins(wish.selection),
+                selection=msgspec.to_builtins(wish.frozen_selection()),
                 requested_by=actor,
                 requested_at=at,
                 estimate=estimate,

@@ -131,6 +131,16 @@ def test_rows_of_a_part_that_is_still_collected_wait(batch):
     assert started.state == "refused"
 
 
+@pytest.mark.parametrize("came_to_rest", [True, False], ids=["before", "after"])
+def test_what_comes_after_the_press_is_not_taken(batch, came_to_rest):
+    MessageBatch.objects.update(state="stored" if came_to_rest else "incomplete")
+    started = press(batch, types=["expired"])
+    MessageBatch.objects.update(state="stored")
+    assert building.step(now(), only=batch)
+    started.refresh_from_db()
+    assert started.state == ("built" if came_to_rest else "refused")
+
+
 def test_a_retry_of_a_retry(batch):
     first, [part] = run(batch, rows=[3])
     collect(part, {3: BUSY})

@@ -253,14 +253,15 @@ class Machine(RuleBasedStateMachine):
         wish = retrying.Wish(self.batch, chosen, recipe)
         token = f"press-{self.presses}"
         waits = self.batch.runs.filter(state="queued").exists()
+        counted = {found.row for found in wish.find()}
         try:
             with transaction.atomic():
                 retrying.retry(wish, self.at, token=token, sentence="Sent once more.")
         except retrying.CannotRetry:
             assert waits
         else:
-            # Which rows it takes is looked up once it is built.
-            self.allowed.update(range(2, ROWS + 1))
+            # Whatever comes until it is built: it takes what was counted, and no other row.
+            self.allowed.update(counted)
 
     def allow(self, part: MessageBatch) -> None:
         self.told_to_drop.add(part.nonce)
