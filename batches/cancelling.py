@@ -7,7 +7,7 @@ paid answers.
 
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.db.models import F, Q
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 State = MessageBatch.State
 NOT_BUILT = "Canceled before it was built."
 NOT_SENT = "Canceled before it was sent."
+# In nobody's hands, and not set aside: workers have something else to do with it now.
+FREED: dict[str, Any] = {"owner": "", "lease_until": None, "crashes": 0}
 
 
 def request_cancel(batch: Batch, at: datetime, actor: "User | None" = None) -> int:
@@ -39,9 +41,8 @@ def request_cancel(batch: Batch, at: datetime, actor: "User | None" = None) -> i
             state=Run.State.REFUSED,
             reason=NOT_BUILT,
             fence=F("fence") + 1,
-            owner="",
-            lease_until=None,
             due_at=at,  # for building, to remove what it had begun
+            **FREED,
         )
         parts = batch.message_batches.filter(state__in=MessageBatch.OPEN, cancel_requested_at=None)
         parts_open = parts.exclude(processing_status="ended").update(
@@ -50,7 +51,7 @@ def request_cancel(batch: Batch, at: datetime, actor: "User | None" = None) -> i
         wanted = batch.message_batches.filter(cancel_requested_at__isnull=False)
         dropped = list(wanted.filter(state=State.QUEUED))
         wanted.filter(state=State.QUEUED).update(
-            state=State.DROPPED, due_at=None, crashes=0, reason=NOT_SENT
+            state=State.DROPPED, due_at=None, reason=NOT_SENT, fence=F("fence") + 1, **FREED
         )
         for part in dropped:
             part.link_attempts()

@@ -58,11 +58,13 @@ def poll(key: ApiKey, renewal: Renewal, at: datetime) -> None:
         try:
             page = client.list_batches(limit=1000)
             remember_account(key, client, at)
-            mirror_all(watched_on(page.data, key), page.data, at)
+            parts = watched_on(page.data, key)
+            learn_account(parts, key)
+            mirror_all(parts, page.data, at)
             leave_to_other_keys(key, at)
             for part in due_parts(key, at):
                 renewal.check()
-                look_at_one(part, client, at)
+                look_at_one(part, key, client, at)
         except ClaudeError as error:
             pause = remember_refusal(key, error, at)
             due_parts(key, at).update(due_at=at + pause, reason=f"Not looked at: {error}")
@@ -101,19 +103,27 @@ def watched_on(remotes: Iterable[RemoteBatch], key: ApiKey) -> list[MessageBatch
     )
 
 
+def learn_account(parts: list[MessageBatch], key: ApiKey) -> None:
+    """What a key shows lies in its account, also where that was not known when it was sent."""
+    ids = [part.pk for part in parts if part.account != key.account()]
+    if ids:
+        MessageBatch.objects.filter(pk__in=ids).update(account=key.account())
+
+
 def mirror_all(parts: list[MessageBatch], remotes: list[RemoteBatch], at: datetime) -> None:
     by_id = {remote.id: remote for remote in remotes}
     for part in parts:
         save_mirror(part, by_id[part.message_batch_id or ""], at)
 
 
-def look_at_one(part: MessageBatch, client: Client, at: datetime) -> None:
+def look_at_one(part: MessageBatch, key: ApiKey, client: Client, at: datetime) -> None:
     """Retrieve a part that the page did not hold; only a 404 on this call counts against it."""
     try:
         remote = client.retrieve_batch(part.message_batch_id or "")
     except NotFound as error:
         count_not_found(part, error, at)
     else:
+        learn_account([part], key)
         hint = timedelta(seconds=client.last.retry_after or 0)
         save_mirror(part, remote, at, hint)
 

@@ -96,7 +96,7 @@ def submit(part: MessageBatch, renewal: Renewal, at: datetime) -> None:
 
 def recover(part: MessageBatch, key: ApiKey, created: Created) -> None:
     """The archive knows an answer that the database, restored from an older day, does not."""
-    if part.move(State.SENDING, api=key.api, account=key.account(), sent_at=database_now()):
+    if intend(part, key):
         save_created(part, created)
 
 
@@ -132,7 +132,7 @@ def postpone(part: MessageBatch, key: ApiKey, error: ClaudeError, at: datetime) 
     part.release(at + pause, attempts=part.attempts + 1, reason=why_not_sent(error))
 
 
-def intend(part: MessageBatch, key: ApiKey, head: str) -> bool:
+def intend(part: MessageBatch, key: ApiKey, head: str = "") -> bool:
     """Commit that the next thing is the POST; False while a look-alike has no answer yet."""
     try:
         return part.move(
@@ -276,6 +276,8 @@ def save_created(part: MessageBatch, created: Created) -> bool:
         database_now() + FIRST_LOOK,
         event=f"Part {part.part} was sent: {remote.id}.",
         message_batch_id=remote.id,
+        # How often it was not sent says nothing of how often it is collected.
+        attempts=0,
         adopt_id="",
         adopt_asked_by=None,
         reason="",

@@ -68,6 +68,18 @@ def test_queued_parts_are_dropped_on_the_spot(api, batch):
     assert api.connections == 0
 
 
+def test_part_that_a_worker_is_about_to_send_is_taken_from_it(api, batch):
+    part = make_part(batch)
+    held = MessageBatch.objects.filter(state="queued").claim("me", now())
+    request_cancel(batch, now())
+    api.plan("GET", BATCHES, refusal(529, "overloaded_error", "Overloaded"))
+    submitting.submit(held, Renewal(held), now())
+    part.refresh_from_db()
+    assert (part.state, part.reason) == ("dropped", "Canceled before it was sent.")
+    assert (part.due_at, part.owner, part.lease_until) == (None, "", None)
+    assert not reconciling.step(now() + HOUR)
+
+
 def test_unknown_part_is_cancelled_once_it_is_found(at_sandbox, batch):
     part = make_part(batch, state="unknown", unknown_at=now(), sent_at=now())
     at_sandbox.change(batch_seconds=1_000)
@@ -159,6 +171,18 @@ def test_rows_of_a_cancelled_run_may_be_chosen_again(batch):
     Run.objects.create(batch=batch, token="next", recipe=batch.recipe, state="queued", due_at=now())
     assert building.step(now() + 2 * LEASE)
     assert [part.size for part in MessageBatch.objects.all()] == [3]
+
+
+def test_what_a_run_had_begun_that_was_set_aside_is_removed(batch):
+    make_run(batch)
+    run = Run.objects.claim("me", now())
+    part = building.create_part(run, 1, None, Renewal(run))
+    building.write_part(part, building.render_chosen(run, {2, 3}), Renewal(run))
+    Run.objects.update(owner="", lease_until=None, crashes=CRASH_LIMIT)
+    request_cancel(batch, now())
+    assert building.step(now())
+    assert not Request.objects.exists()
+    assert not MessageBatch.objects.exists()
 
 
 def test_ended_parts_stay_as_they_are(api, batch):

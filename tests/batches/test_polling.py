@@ -304,3 +304,15 @@ def test_listing_that_comes_late_does_not_undo_an_end(api, batch):
     polling.save_mirror(part, shown, now())
     assert state_of(part) == "ended"
     assert part.succeeded == 5
+
+
+def test_part_that_was_found_before_its_account_was_known_learns_it(api, key, batch):
+    """Else a later key, of another account, would be believed when it does not know the part."""
+    parts = [make_sent(batch, f"msgbatch_{size}", size) for size in (5, 6)]
+    ApiKey.objects.filter(pk=key.pk).update(anthropic_workspace="wrkspc_1")
+    api.plan("GET", BATCHES, page(remote("msgbatch_5")))
+    api.plan("GET", f"{BATCHES}/msgbatch_6", Reply(remote("msgbatch_6", 6)))
+    assert polling.step(now())
+    for part in parts:
+        part.refresh_from_db()
+        assert part.account == "wrkspc_1"

@@ -10,6 +10,7 @@ from batches import archive, submitting
 from batches.calling import client_for
 from batches.models import MessageBatch
 from claude_api import CertificateRefused
+from claude_api import MessageBatch as RemoteBatch
 from leases.models import LEASE
 from leases.renewing import LeaseLost, Renewal
 from tests.batches.stage import HOUR, MINUTE, body_of, make_batch, make_part, now, remote
@@ -369,6 +370,28 @@ def test_requests_file_with_its_digest_is_sent(at_sandbox, workspace):
     part.refresh_from_db()
     assert part.state == "submitted"
     assert len(at_sandbox.ledger()["creates"]) == 1
+
+
+def test_tries_to_send_do_not_put_off_the_collecting(api, part):
+    MessageBatch.objects.update(attempts=9)
+    submit(part, Reply(remote("msgbatch_1")), api=api)
+    assert (part.state, part.attempts) == ("submitted", 0)
+
+
+def test_part_that_the_archive_knows_to_be_sent_waits_for_one_of_its_size(api, key, part):
+    """In a database of an older day two may be looked for that were sent one after the other."""
+    twin = make_part(part.batch, state="unknown", account=key.account(), due_at=None)
+    found = msgspec.convert(remote("msgbatch_1"), RemoteBatch, strict=False)
+    submitting.write_created(part, submitting.Created(part.nonce, found, "req_1"))
+    assert submitting.step(now())
+    part.refresh_from_db()
+    assert (part.state, part.lease_until) == ("queued", None)
+    assert part.reason == "Waits for another part of 5 requests without an answer."
+    MessageBatch.objects.filter(pk=twin.pk).update(state="dropped")
+    assert submitting.step(now() + MINUTE)
+    part.refresh_from_db()
+    assert (part.state, part.message_batch_id) == ("submitted", "msgbatch_1")
+    assert api.connections == 0
 
 
 def test_part_over_which_three_workers_died_is_not_sent_by_a_fourth(api, part):
