@@ -30,6 +30,7 @@ SENT_AGAIN = (
     "Part {part} is about to be sent again. Cancel the batch first, or wait until it is sent."
 )
 DROPPED = "Dropped by a person after its outcome stayed unknown."
+LEFT = "It turned up at the API and was left there: what it answered is billed and not kept here."
 
 
 class CannotResolve(Exception):
@@ -86,7 +87,7 @@ def read_id(text: str) -> str:
         id = check_id(text)
     except ValueError:
         id = ""
-    if not id or len(id) > LONGEST_ID:
+    if not id.startswith("msgbatch_") or len(id) > LONGEST_ID:
         raise CannotResolve("Type the id of a batch at the API: it begins with msgbatch_.")
     return id
 
@@ -171,7 +172,8 @@ def leave(part: MessageBatch, at: datetime, actor: "User | None" = None) -> None
     with transaction.atomic():
         take_over(part)
         left = [one | {"left": True} if one["ours"] else one for one in part.candidates]
-        part.mine().update(candidates=left, due_at=None, adopt_id="", adopt_asked_by=None)
+        answered = {"candidates": left, "reason": LEFT, "adopt_id": "", "adopt_asked_by": None}
+        part.mine().update(**answered, due_at=None)
         said = f"{found['id']} is left at the API: the answers of part {part.part} are not kept."
         part.batch.record("left", said, actor=actor, at=at, part=part.part)
         part.batch.recount()

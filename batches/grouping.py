@@ -204,7 +204,12 @@ def not_sent(batch: Batch) -> Iterator[Group]:
         number = sum(part.size - part.counted_elsewhere(parts) for part in unsent)
         # Most reasons name their part themselves.
         said = reason if "part" in reason.lower() else f"{name_parts(unsent)}: {reason}"
-        advice = Advice(f"Not billed. {said}")
+        if any(part.was_left for part in unsent):
+            advice = Advice(said)
+        elif any(part.unknown_at for part in unsent):
+            advice = Advice(f"Billed only if it was created after all. {said}")
+        else:
+            advice = Advice(f"Not billed. {said}")
         yield Group(
             "Not sent",
             number,

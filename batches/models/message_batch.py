@@ -260,6 +260,11 @@ class MessageBatch(Lease):
         return next(ours, None)
 
     @property
+    def was_left(self) -> bool:
+        """Whether it turned up at the API, and a person left it there."""
+        return any(one.get("left") for one in self.candidates)
+
+    @property
     def is_late(self) -> bool:
         """Whether it was dropped, and taken when it turned up after all."""
         return any(one.get("late") for one in self.candidates)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 State = MessageBatch.State
 Answer = Callable[[HttpRequest, MessageBatch, datetime, "User"], str]
+ANSWERED_MEANWHILE = "It was answered meanwhile. This is how it stands now."
 VERDICTS = {True: "ours", False: "not ours", None: "nothing tells yet whose it is"}
 
 
@@ -37,6 +38,8 @@ def decide(request: HttpRequest, slug: str, batch: int, part: int) -> HttpRespon
     answer = ANSWERS.get(request.POST.get("answer", ""))
     if answer is None:
         return ask(request, asked, 422 if request.method == "POST" else 200)
+    if request.POST.get("seen", as_seen(asked)) != as_seen(asked):
+        return ask(request, asked, 422, ANSWERED_MEANWHILE)
     try:
         said = answer(request, asked, database_now(), request.user)  # type: ignore[arg-type]
     except CannotResolve as why:
@@ -46,14 +49,23 @@ def decide(request: HttpRequest, slug: str, batch: int, part: int) -> HttpRespon
     return redirect("batches:overview", slug=slug, batch=found.pk)
 
 
+def as_seen(part: MessageBatch) -> str:
+    """What of a part an answer changes: the form carries it, so that the second of two is told."""
+    return f"{part.state} {part.adopt_id} {'left' if part.was_left else ''}".strip()
+
+
 def ask(request: HttpRequest, part: MessageBatch, status: int, problem: str = "") -> HttpResponse:
+    answer = request.POST.get("answer", "")
+    has_field = part.state == State.UNKNOWN and answer in ("adopt", "send_again")
     context = {
         "batch": part.batch,
         "part": part,
         "form": "batches/decide_form.html",
         "problem": problem,
-        "answer": request.POST.get("answer", ""),
+        "at_field": bool(problem) and has_field and problem != ANSWERED_MEANWHILE,
+        "answer": answer,
         "typed": request.POST,
+        "seen": as_seen(part),
         "rows": row_range(part),
         "refusal": last_refusal(part),
         "candidates": [told(one) for one in part.candidates],

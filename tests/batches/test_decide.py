@@ -1,3 +1,4 @@
+import re
 from html import unescape
 from typing import Any
 
@@ -118,7 +119,7 @@ def test_why_something_was_not_adopted_is_said(cast: Cast) -> None:
     assert refused not in text_of(cast.client(cast.vera).get(address(part)))
 
 
-@pytest.mark.parametrize("typed", ["", "../../v1/models", "msgbatch_" + "x" * 100, "é"])
+@pytest.mark.parametrize("typed", ["", "garbage", "../../v1/models", "msgbatch_" + "x" * 100, "é"])
 def test_what_cannot_be_an_id_is_said_at_its_field(cast: Cast, typed: str) -> None:
     part = an_unknown_part(cast)
     response = decide(cast, part, "adopt", other=typed)
@@ -146,6 +147,8 @@ def test_sending_again_is_confirmed_with_the_number_of_requests(cast: Cast) -> N
 def test_dropping_sends_nothing(cast: Cast) -> None:
     part = an_unknown_part(cast)
     decide(cast, part, "drop")
+    problems = text_of(cast.client(cast.bob).get(f"/w/acme/batches/{part.batch_id}/problems/"))
+    assert "Billed only if it was created after all. Part 1: Dropped" in problems
     batch = Batch.objects.get()
     assert (part.state, batch.state, batch.not_sent) == ("dropped", "ended", 5)
     assert part.due_at - now() < HOUR
@@ -162,6 +165,37 @@ def test_of_two_who_decide_the_second_is_told(cast: Cast) -> None:
             assert "Part 1 is dropped, not unknown." in text_of(response)
             assert deciding.DROPPED in text_of(response)
     assert Run.objects.filter(state="queued").count() == 1, "its rows may still be sent"
+
+
+def form_of(cast: Cast, part: MessageBatch) -> dict[str, str]:
+    page = cast.client(cast.bob).get(address(part)).content.decode()
+    seen = re.search(r'name="seen" value="([^"]*)"', page)
+    assert seen is not None
+    return {"seen": unescape(seen[1])}
+
+
+def test_what_fits_is_not_taken_from_a_page_that_was_answered_elsewhere(cast: Cast) -> None:
+    part = an_unknown_part(cast)
+    seen = form_of(cast, part)
+    decide(cast, part, "drop", "alice", **seen)
+    response = decide(cast, part, "send_again", confirm="5", **seen)
+    assert response.status_code == 422
+    assert "It was answered meanwhile. This is how it stands now." in text_of(response)
+    assert not Run.objects.filter(state="queued").exists()
+
+    late = a_part_that_turned_up(cast)
+    seen = form_of(cast, late)
+    decide(cast, late, "keep", "alice", **seen)
+    assert decide(cast, late, "leave", **seen).status_code == 422
+    assert late.adopt_id == "msgbatch_1", "the first was heard"
+    assert decide(cast, late, "leave", **form_of(cast, late)).status_code == 302
+
+
+def test_why_it_is_not_sent_again_is_said_also_where_the_form_is_gone(cast: Cast) -> None:
+    part = an_unknown_part(cast)
+    decide(cast, part, "send_again", confirm="5")
+    response = decide(cast, part, "send_again", confirm="5")
+    assert "Part 1 was sent again already." in text_of(response)
 
 
 def test_one_who_reads_an_old_page_decides_nothing(cast: Cast) -> None:
@@ -210,8 +244,11 @@ def test_what_turned_up_is_left(cast: Cast) -> None:
     part.batch.refresh_from_db()
     assert part.batch.state == "needs_you"
     decide(cast, part, "leave")
-    assert part.turned_up is None
+    assert (part.turned_up, part.reason) == (None, deciding.LEFT)
     assert Batch.objects.get().state == "ended"
+    problems = text_of(cast.client(cast.bob).get(f"/w/acme/batches/{part.batch_id}/problems/"))
+    assert f"Part 1: {deciding.LEFT}" in problems
+    assert "Not billed" not in problems
 
 
 def test_what_turned_up_after_its_rows_were_sent_again_is_the_older_attempt(cast: Cast) -> None:

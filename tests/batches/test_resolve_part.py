@@ -67,8 +67,9 @@ def test_adopt_refuses_another_size(part: MessageBatch, api: Operator) -> None:
 def test_adopt_refuses_what_the_api_does_not_know(part: MessageBatch) -> None:
     with pytest.raises(CommandError, match="Nothing was changed: The API answers 404"):
         resolve(part, "adopt", "msgbatch_01nothere")
-    with pytest.raises(CommandError, match="is not an id of the API"):
-        resolve(part, "adopt", "../../v1/models")
+    for typed in ("../../v1/models", "garbage"):
+        with pytest.raises(CommandError, match="it begins with msgbatch_"):
+            resolve(part, "adopt", typed)
 
 
 def test_send_again_makes_a_new_part_of_the_same_rows(part: MessageBatch) -> None:

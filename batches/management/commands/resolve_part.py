@@ -48,7 +48,7 @@ class Command(BaseCommand):
 def adopt(part: MessageBatch, options: dict[str, Any]) -> str:
     """Asks the API itself, while no worker looks for the part."""
     id, at = options["message_batch_id"], database_now()
-    deciding.refuse_to_adopt(part, id)
+    deciding.refuse_to_adopt(part, deciding.read_id(id))
     due_at = part.due_at
     deciding.take_over(part, at + LEASE)
     try:
@@ -75,7 +75,7 @@ def send_again(part: MessageBatch, options: dict[str, Any]) -> str:
 
 def drop(part: MessageBatch, options: dict[str, Any]) -> str:
     deciding.drop(part, database_now())
-    return f"is dropped: its {part.size:,} rows are not sent"
+    return f"is dropped: {count(part.size, 'row')} not sent"
 
 
 def leave(part: MessageBatch, options: dict[str, Any]) -> str:
