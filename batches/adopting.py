@@ -304,6 +304,7 @@ def adopt_as_part(found: Found, at: datetime, actor: "User | None" = None) -> Ba
     if part.state == State.BUILDING:
         raise CannotResolve(f"{part} is still being built. Adopt it once that is done.")
     with transaction.atomic():
+        part.hold_counted()
         if part.state == State.QUEUED:
             why = f"{found.id} at the API shows its ids."
             take_over(part)

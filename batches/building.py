@@ -20,7 +20,7 @@ from django.db.models import Max
 from batches import archive
 from batches.limits import Limits, ReadyRenderer
 from batches.models import Batch, MessageBatch, Request, Result, Run, Upload
-from batches.models.index import CHUNK
+from batches.models.index import CHUNK, POSITION_BITS
 from batches.planning import LINE_OVERHEAD, Selection, plan_parts
 from batches.problems import Problem
 from batches.recipe import Recipe, Rendered, Renderer
@@ -120,12 +120,29 @@ def discard_unfinished(run: Run, renewal: Renewal) -> None:
     unfinished = list(run.message_batches.filter(state=MessageBatch.State.BUILDING))
     # Only now, for whoever has taken the Run over since may have begun some of these.
     renewal.check()
-    Result.objects.unmark(run, renewal.check)
     for part in unfinished:
+        # Before the marks: as long as they are there, answers would be marked anew with this Run.
         Request.objects.delete_part(part.pk)
+    free_marked(run, renewal)
+    for part in unfinished:
         if archive.requests(part.pk, 0).parent.exists():
             archive.delete("message_batches", part.pk)
         part.delete()
+
+
+def free_marked(run: Run, renewal: Renewal) -> None:
+    """The answers that a Run has marked count again; a chunk at a time.
+
+    Whoever wrote the index of their part meanwhile has counted it without them.
+    """
+    marked = Result.objects.filter(retried_in=run)
+    while ids := list(marked.values_list("pk", flat=True)[:CHUNK]):
+        with transaction.atomic():
+            run.hold_counted()
+            renewal.check()
+            marked.filter(pk__in=ids).update(retried_in=None)
+            MessageBatch.objects.filter(pk__in={pk >> POSITION_BITS for pk in ids}).count_again()
+            run.batch.recount()
 
 
 def make_survey(run: Run, only: Chosen | None = None) -> Survey:
@@ -226,6 +243,7 @@ def refuse(run: Run, survey: Survey) -> None:
         else "No row is left to send."
     )
     with transaction.atomic():
+        run.hold_counted()
         if run.release(None, state=Run.State.REFUSED, reason=reason, **left_out_fence(run)):
             tell_left_out(run, survey)
             run.batch.record("refused", reason)
@@ -352,6 +370,7 @@ def queue(
     """Make all parts visible and due at once; nothing happens if the Run was claimed anew."""
     requests = sum(part.size for part in parts)
     with transaction.atomic():
+        run.hold_counted()
         if not run.release(None, state=Run.State.BUILT, **left_out_fence(run)):
             return
         for part in parts:
@@ -376,6 +395,4 @@ def count_without_repeated(run: Run, chosen: Chosen) -> None:
     marked = Result.objects.filter(retried_in=run).count()
     if marked != len(chosen.answered):
         raise ValueError(f"{run}: {marked:,} of {len(chosen.answered):,} answers are marked")
-    Batch.objects.select_for_update().get(pk=run.batch_id)
-    for part in MessageBatch.objects.filter(pk__in=chosen.parts).order_by("pk"):
-        part.count_again()
+    MessageBatch.objects.filter(pk__in=chosen.parts).count_again()

@@ -144,7 +144,7 @@ def recounting(workspace_id: int) -> Iterator[None]:
     waiting = Batch.objects.filter(workspace_id=workspace_id).exclude(state__in=UNCONCERNED)
     with transaction.atomic():
         # Always in one order: two who lock in different orders would wait for each other.
-        locked = list(waiting.select_for_update().order_by("pk"))
+        locked = list(waiting.select_for_update(no_key=True).order_by("pk"))
         yield
         for batch in locked:
             batch.recount()

@@ -36,6 +36,7 @@ def request_cancel(batch: Batch, at: datetime, actor: "User | None" = None) -> i
     Gives the number of parts that this concerns; a Run that is not built counts as one.
     """
     with transaction.atomic():
+        Batch.hold(batch.pk)
         # The fence moves on, so that a builder at work can neither queue nor write any more.
         runs = batch.runs.filter(state=Run.State.QUEUED).update(
             state=Run.State.REFUSED,

@@ -17,7 +17,7 @@ from django.db.models import Q
 
 from batches import adopted_rows, archive
 from batches.calling import ANOTHER_ACCOUNT, client_for, live_key, remember_refusal, why_no_key
-from batches.indexing import scan, write_index
+from batches.indexing import counting, scan, write_index
 from batches.models import Batch, MessageBatch, Request, Result
 from batches.polling import gone
 from batches.proof import MOST_LISTED, Proof
@@ -289,12 +289,12 @@ def keep_incomplete(
     # While anything speaks against them the answers may change, and their cost with them.
     changes |= write_index(part, proof, renewal) | {"cost": None}
     due_at = at + next_pause(part)
-    if part.state == State.SUBMITTED:
-        kept = part.release_as(State.INCOMPLETE, due_at, event=reason, at=at, **changes)
-    else:
-        with transaction.atomic():
-            if kept := part.release(due_at, **changes):
-                part.batch.recount()
+    with counting(part) as counted:
+        changes |= counted
+        if part.state == State.SUBMITTED:
+            kept = part.release_as(State.INCOMPLETE, due_at, event=reason, at=at, **changes)
+        elif kept := part.release(due_at, **changes):
+            part.batch.recount()
     if kept:
         # All that they held is in the new file.
         archive.remove_older(archive.results(part.pk, part.results_fence or 0))
@@ -328,23 +328,23 @@ def store(part: MessageBatch, proof: Proof, renewal: Renewal, at: datetime) -> N
     )
     if disagreements := part.proof.get("disagreements"):
         event += f" {count(ALIKE, 'download')} were alike, but {'; '.join(disagreements)}."
-    if part.state == State.STORED:
-        event = f"Part {part.part} was collected again. {event}"
-        stored = finish(part, event, at, totals)
-    else:
-        changes = {"stored_at": at, "reason": "", **totals}
-        stored = part.release_as(State.STORED, None, event=event, at=at, **changes)
+    with counting(part) as counted:
+        changes = {"reason": "", **totals, **counted}
+        if part.state == State.STORED:
+            stored = finish(part, f"Part {part.part} was collected again. {event}", at, changes)
+        else:
+            changes["stored_at"] = at
+            stored = part.release_as(State.STORED, None, event=event, at=at, **changes)
     if stored:
         archive.remove_older(archive.results(part.pk, part.results_fence or 0))
 
 
-def finish(part: MessageBatch, event: str, at: datetime, totals: dict[str, Any]) -> bool:
-    """A part that was stored before is so again."""
-    with transaction.atomic():
-        if not part.release(None, reason="", **totals):
-            return False
-        part.batch.record(State.STORED, event, at=at, part=part.part)
-        part.batch.recount()
+def finish(part: MessageBatch, event: str, at: datetime, changes: dict[str, Any]) -> bool:
+    """A part that was stored before is so again; inside a transaction."""
+    if not part.release(None, **changes):
+        return False
+    part.batch.record(State.STORED, event, at=at, part=part.part)
+    part.batch.recount()
     return True
 
 
@@ -360,4 +360,5 @@ def give_up(part: MessageBatch, renewal: Renewal, end: End) -> None:
     if not lost:
         event = f"Part {part.part} is closed: every row has its answer. {end.reason}"
     reason = f"{part.reason.removesuffix(ASKED_AGAIN)} {end.reason}".strip()
-    part.release_as(State.LOST, None, event=event, reason=reason, **totals)
+    with counting(part) as counted:
+        part.release_as(State.LOST, None, event=event, reason=reason, **totals, **counted)

@@ -73,6 +73,7 @@ def ask_to_adopt(
     if part.state == State.DROPPED:
         changes["cancel_requested_at"] = at if cancel else None
     with transaction.atomic():
+        part.hold_counted()
         take_over(part)
         part.mine().update(**changes)
         said = f"The API is asked whether {message_batch_id} is part {part.part}."
@@ -114,6 +115,7 @@ def drop(part: MessageBatch, at: datetime, actor: "User | None" = None) -> None:
     if part.state != State.UNKNOWN:
         raise CannotResolve(f"Part {part.part} is {part.state}, not unknown.")
     with transaction.atomic():
+        part.hold_counted()
         take_over(part)
         part.release_as(
             State.DROPPED,
@@ -136,6 +138,7 @@ def send_again(part: MessageBatch, at: datetime, actor: "User | None" = None) ->
         raise CannotResolve(f"Part {part.part} turned up: say first what becomes of it.")
     try:
         with transaction.atomic():
+            part.hold_counted()
             # Before it is dropped: a Batch without anything to do would be said to have ended.
             run = make_run_again(part, at, actor)
             if part.state == State.UNKNOWN:
@@ -170,6 +173,7 @@ def leave(part: MessageBatch, at: datetime, actor: "User | None" = None) -> None
     if found is None:
         raise CannotResolve(f"Nothing of part {part.part} has turned up.")
     with transaction.atomic():
+        part.hold_counted()
         take_over(part)
         left = [one | {"left": True} if one["ours"] else one for one in part.candidates]
         answered = {"candidates": left, "reason": LEFT, "adopt_id": "", "adopt_asked_by": None}
@@ -190,6 +194,7 @@ def aside(batch: Batch) -> list[Lease]:
 def start_again(row: Lease, batch: Batch, at: datetime, actor: "User | None" = None) -> bool:
     """A person has looked into it: workers try what was set aside once more."""
     with transaction.atomic():
+        Batch.hold(batch.pk)
         if not row.start_again(at):
             return False
         batch.record("again", f"{capfirst(str(row))} was started again.", actor=actor, at=at)

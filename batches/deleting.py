@@ -89,7 +89,8 @@ def request_delete(
     """
     # Whoever presses Send holds the same: one of the two is first, and the other learns of it.
     with one_at_a_time(batch.workspace):
-        current = Batch.objects.select_for_update().filter(pk=batch.pk, deleting_at=None).first()
+        held = Batch.objects.select_for_update(no_key=True)
+        current = held.filter(pk=batch.pk, deleting_at=None).first()
         if current is None or not may_go(current, waived):
             return False
         Batch.objects.filter(pk=batch.pk).update(deleting_at=at)
@@ -167,6 +168,7 @@ def bring_back(batch: Batch, at: datetime) -> None:
     """A part of it may or may not be at the API, and nobody can decide about what is hidden."""
     said = "It is not deleted: a part was being sent, and its outcome is unknown. Decide first."
     with transaction.atomic():
+        Batch.hold(batch.pk)
         batch.message_batches.update(delete_requested_at=None)
         Batch.objects.filter(pk=batch.pk).update(deleting_at=None, delete_remote=False)
         batch.record("not_deleted", said, at=at)
@@ -206,6 +208,7 @@ def leave_there(batch: Batch, left: MessageBatchQuerySet, at: datetime) -> None:
     )
     logger.warning(said)
     with transaction.atomic():
+        Batch.hold(batch.pk)
         batch.record(LEFT_THERE, said, at=at, message_batches=ids)
         left.update(delete_requested_at=None)
         Batch.objects.filter(pk=batch.pk).update(delete_remote=False, deleting_at=at)

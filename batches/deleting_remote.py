@@ -71,7 +71,8 @@ def waiting(at: datetime) -> MessageBatchQuerySet:
 def request_delete_remote(batch: Batch, at: datetime, actor: "User | None" = None) -> int:
     """Have the API's copy of an ended Batch deleted, and keep ours; how many parts that are."""
     with transaction.atomic():
-        current = Batch.objects.select_for_update().filter(pk=batch.pk, deleting_at=None).first()
+        held = Batch.objects.select_for_update(no_key=True)
+        current = held.filter(pk=batch.pk, deleting_at=None).first()
         if current is None or not current.final:
             return 0
         # What somebody wants collected once more is not settled, and waits for another wish.
@@ -176,6 +177,7 @@ def postpone(part: MessageBatch, due_at: datetime, why: str) -> None:
 
 def finish(part: MessageBatch, said: str, at: datetime) -> None:
     with transaction.atomic():
+        part.hold_counted()
         if not part.release(None, deleted_at=at, reason=""):
             return
         part.batch.record("deleted_remote", said, at=at, part=part.part)

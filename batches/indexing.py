@@ -5,6 +5,7 @@ All of it follows from the file and the requests, so that `manage.py reindex` gi
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from decimal import Decimal
 from itertools import islice
 from typing import Any, BinaryIO
@@ -58,8 +59,8 @@ def write_index(
 ) -> dict[str, Any]:
     """Write the Results of a part from its file, anew and in row order.
 
-    Gives the totals for the part's own columns: tokens, cost, and answers by type. With `lost`
-    a row without an answer becomes `missing`; as long as one has none, the cost is not known.
+    Gives the totals for the part's own columns: tokens and cost. With `lost` a row without an
+    answer becomes `missing`; as long as one has none, the cost is not known.
     """
     Result.objects.delete_part(part.pk, renewal.check)
     tokens = dict.fromkeys(TOKENS, 0)
@@ -70,7 +71,18 @@ def write_index(
         for name in TOKENS:
             tokens[name] += sum(getattr(result, name) for result in chunk)
         paid = add_costs([paid, *(result.cost for result in chunk)])
-    return {"tokens": tokens, "cost": paid, **count_index(part)}
+    return {"tokens": tokens, "cost": paid}
+
+
+@contextmanager
+def counting(part: MessageBatch) -> Iterator[dict[str, Any]]:
+    """A transaction for the end of an index, with its answers by type and their concerns.
+
+    A Run that has marked rows of it meanwhile counts before or after, and never in between.
+    """
+    with transaction.atomic():
+        part.hold_counted()
+        yield count_index(part)
 
 
 def count_index(part: MessageBatch) -> dict[str, Any]:

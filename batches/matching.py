@@ -13,7 +13,7 @@ from django.db.models import Exists, OuterRef
 from batches import archive
 from batches.adopted_rows import write_requests
 from batches.deciding import CannotResolve, take_over
-from batches.indexing import scan, write_index
+from batches.indexing import counting, scan, write_index
 from batches.models import Batch, Match, MessageBatch, Request, Upload
 from batches.words import count
 from claude_api import read_essentials, split_jsonl
@@ -179,10 +179,10 @@ def finish(row: Match, part: MessageBatch, totals: dict[str, Any], at: datetime)
     upload = row.upload
     if upload is None:
         return
-    with transaction.atomic():
+    with counting(part) as counted:
         # Held, so that nobody deletes the last draft of it, and the file with that, meanwhile.
         held = Upload.objects.select_for_update().filter(pk=upload.pk, state=READY)
-        if not held.exists() or not part.release(part.due_at, **totals):
+        if not held.exists() or not part.release(part.due_at, **totals, **counted):
             return
         Batch.objects.filter(pk=part.batch_id).update(upload=upload)
         row.release(None, state=State.SHOWN)

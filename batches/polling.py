@@ -140,6 +140,7 @@ def save_mirror(
         known.update(due_at=due_at, reason="", not_found=0)
         return
     with transaction.atomic():
+        part.hold_counted()
         if not known.update(due_at=due_at, reason="", not_found=0, **changes):
             return
         if ended:

@@ -221,6 +221,7 @@ def keep_looking(part: MessageBatch, candidates: list[dict[str, Any]], at: datet
         and at >= waiting_since + timedelta(seconds=settings.SETTLE_SECONDS)
     )
     with transaction.atomic():
+        part.hold_counted()
         if not part.release(
             next_look(part, at),
             candidates=candidates,
@@ -246,6 +247,7 @@ def keep_watching(part: MessageBatch, candidates: list[dict[str, Any]], at: date
     found = [one | ({"left": True} if one["id"] in left else {}) for one in candidates]
     turned_up = next((one for one in found if one["ours"]), None)
     with transaction.atomic():
+        part.hold_counted()
         again = None if turned_up else next_look(part, at)
         if not part.release(again, candidates=found, listings=part.listings + 1):
             return
@@ -279,6 +281,7 @@ def refuse_adoption(part: MessageBatch, why: str, at: datetime) -> None:
         # Nobody was asked about it in all that time: the look that is left does so.
         again = at
     with transaction.atomic():
+        part.hold_counted()
         if part.release(again, adopt_id="", adopt_asked_by=None):
             said = f"{part.adopt_id} was not taken for part {part.part}: {why}"
             part.batch.record("not_adopted", said, at=at, part=part.part)

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import F
 
 from batches import archive
-from batches.indexing import scan, write_index
+from batches.indexing import counting, scan, write_index
 from batches.models import MessageBatch, Request, Upload
 from batches.models.index import CHUNK
 from leases.models import LEASE, owner_name
@@ -69,9 +69,9 @@ def index_again(part: MessageBatch, renewal: Renewal) -> int:
         totals["cost"] = None
     if not part.proof:
         totals["proof"] = proof.summary()
-    with transaction.atomic():
+    with counting(part) as counted:
         renewal.check()
-        part.mine().update(**totals)
+        part.mine().update(**totals, **counted)
         part.batch.recount()
     return part.size if part.state == State.LOST else len(proof.places)
 

@@ -266,6 +266,7 @@ def retry(
     batch = wish.batch
     try:
         with transaction.atomic():
+            Batch.hold(batch.pk)
             run = Run.objects.create(
                 batch=batch,
                 token=token,

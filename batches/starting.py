@@ -187,6 +187,7 @@ def start(
     """One press of the button: freeze the recipe and what it may cost, and queue the Run."""
     upload = batch.upload
     with transaction.atomic():
+        Batch.hold(batch.pk)
         run = Run.objects.create(
             batch=batch,
             token=token,

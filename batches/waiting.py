@@ -100,6 +100,7 @@ def stop_waiting(part: MessageBatch, at: datetime, actor: "User | None" = None) 
         pk=part.pk, state=State.INCOMPLETE, stop_waiting_at=None
     )
     with transaction.atomic():
+        part.hold_counted()
         if not incomplete.update(stop_waiting_at=at, due_at=at, **changes):
             raise CannotCollect("It has changed in the meantime.")
         said = f"Nobody waits for {count(missing_answers(part), 'answer')} of part {part.part}."

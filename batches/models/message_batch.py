@@ -43,6 +43,10 @@ class MessageBatchQuerySet(LeaseQuerySet):
         """Without the parts that a builder is still writing."""
         return self.exclude(state=MessageBatch.State.BUILDING)
 
+    def count_again(self) -> None:
+        for part in self.order_by("pk"):
+            part.count_again()
+
     def watched(self) -> Self:
         """What the API still works on."""
         return self.filter(state=MessageBatch.State.SUBMITTED).exclude(processing_status="ended")
@@ -229,7 +233,7 @@ class MessageBatch(Lease):
         parts = self.batch.message_batches.all()
         if not parts.exclude(run=self.run_id).exists():
             return
-        Batch.objects.select_for_update().get(pk=self.batch_id)
+        Batch.hold(self.batch_id)
         sent = parts.exclude(state__in=self.NOT_SENT)
         runs = dict(sent.order_by("pk").values_list("pk", "run_id"))
         changed: set[int] = set()
@@ -237,8 +241,7 @@ class MessageBatch(Lease):
         while page := list(rows.filter(pk__gte=start).values_list("pk", "row")[:CHUNK]):
             changed |= link_rows(self.batch_id, [row for _, row in page], runs)
             start = page[-1][0] + 1
-        for part in parts.filter(pk__in=changed).order_by("pk"):
-            part.count_again()
+        parts.filter(pk__in=changed).count_again()
 
     def request_ids(self) -> range:
         first = self.pk << POSITION_BITS
@@ -268,6 +271,9 @@ class MessageBatch(Lease):
     def is_late(self) -> bool:
         """Whether it was dropped, and taken when it turned up after all."""
         return any(one.get("late") for one in self.candidates)
+
+    def hold_counted(self) -> None:
+        Batch.hold(self.batch_id)
 
     def tell_of_being_set_aside(self, at: datetime) -> None:
         said = f"Part {self.part} stopped {self.crashes} workers and is set aside."
@@ -313,6 +319,7 @@ class MessageBatch(Lease):
             raise ValueError(f"{self}: no way from {self.state} to {state}")
         before = self.state
         with transaction.atomic():
+            Batch.hold(self.batch_id)
             if not self.mine().filter(state=self.state).update(state=state, **changes):
                 return False
             was_sent = before not in self.NOT_SENT

@@ -11,7 +11,7 @@ from django.urls import reverse
 from batches import adopting, archive, deleting, matching
 from batches.adopted_rows import write_requests
 from batches.exporting import export
-from batches.indexing import scan, write_index
+from batches.indexing import count_index, scan, write_index
 from batches.models import Batch, Listing, Match, MessageBatch
 from leases.renewing import Renewal
 from tests.batches.stage import MINUTE, make_batch, make_part, make_upload, now, remote, result_line
@@ -66,7 +66,7 @@ def adopt_answered(cast: Cast, key: ApiKey, names: list[str] = NAMES) -> Batch:
     part.refresh_from_db()
     renewal = Renewal(part)
     write_requests(part, list(enumerate(names, 1)), renewal)
-    totals = write_index(part, scan(part), renewal)
+    totals = write_index(part, scan(part), renewal) | count_index(part)
     assert part.release_as("stored", None, event="All are here.", **totals)
     Listing.objects.all().delete()
     return Batch.objects.get(pk=part.batch_id)

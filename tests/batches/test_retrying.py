@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from django.db import connection, transaction
 
-from batches import archive, building
+from batches import archive, building, collecting, indexing, reindexing
 from batches.cancelling import request_cancel
 from batches.deciding import send_again
 from batches.models import Batch, MessageBatch, Request, Result, Run
@@ -224,6 +224,70 @@ def test_a_retry_that_is_canceled_while_it_is_built_frees_its_rows(batch):
     assert later.state == "built"
     assert Result.objects.get(row=4).retried_in_id == later.pk
     adds_up(batch)
+
+
+def begin(batch, row, **selection):
+    """A builder that has marked one row and goes no further."""
+    press(batch, **selection)
+    held = Run.objects.claim("me", now())
+    part = building.create_part(held, building.next_number(held), None, Renewal(held))
+    building.write_part(part, building.render_chosen(held, {row}), Renewal(held), {row})
+    return held
+
+
+def test_rows_that_were_counted_while_they_were_marked_count_again_once_they_are_free(batch):
+    begin(batch, 4, types=["expired"])
+    old = batch.message_batches.earliest("pk")
+    reindexing.reindex(old, now())
+    request_cancel(batch, now())
+    while building.step(now(), only=batch):
+        pass
+    assert (adds_up(batch).sent, batch.expired) == (8, 1)
+
+
+def test_marks_that_come_at_the_end_of_an_index_are_counted(batch):
+    MessageBatch.objects.update(due_at=now())
+    old = MessageBatch.objects.claim("me", now())
+    totals = indexing.write_index(old, indexing.scan(old), Renewal(old))
+    run(batch, types=["expired"])
+    with indexing.counting(old) as counted:
+        assert collecting.finish(old, "Collected again.", now(), totals | counted)
+    assert (adds_up(batch).sent, batch.expired, batch.waiting) == (8, 0, 1)
+
+
+def test_who_counts_a_part_and_who_changes_another_do_not_wait_for_each_other(batch):
+    _, [part] = run(batch, types=["expired"])
+    MessageBatch.objects.filter(pk=part.pk).update(state="sending")
+    part.refresh_from_db()
+    old, failed = batch.message_batches.earliest("pk"), []
+
+    def finish() -> None:
+        with indexing.counting(old) as counted:
+            collecting.finish(old, "Collected again.", now(), counted)
+
+    def guarded(work) -> threading.Thread:
+        def go() -> None:
+            try:
+                work()
+            except Exception as error:
+                failed.append(error)
+            finally:
+                connection.close()
+
+        thread = threading.Thread(target=go)
+        thread.start()
+        return thread
+
+    with transaction.atomic():
+        MessageBatch.objects.select_for_update().get(pk=old.pk)
+        threads = [guarded(finish)]
+        time.sleep(0.2)
+        threads.append(guarded(lambda: part.move("rejected", reason="too large")))
+        time.sleep(0.2)
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert (adds_up(batch).sent, batch.expired) == (8, 1)
 
 
 def test_a_second_builder_takes_over_and_the_first_can_write_no_more(batch):
