@@ -225,7 +225,19 @@ class Client:
         return bytes(content)
 
     def _read_chunks(self, response: httpx.Response) -> Iterator[bytes]:
+        """Chunks of a long body; what came before it breaks is given before that is raised."""
         parts: list[bytes] = []
+        try:
+            yield from self._read_in_time(response, parts)
+        except OutcomeUnknown:
+            if parts:
+                yield b"".join(parts)
+            raise
+        if parts:
+            yield b"".join(parts)
+
+    def _read_in_time(self, response: httpx.Response, parts: list[bytes]) -> Iterator[bytes]:
+        """Gather the body in `parts`, and give them away each time that they are a chunk."""
         size = 0
         end = deadline = time.monotonic() + self._read_timeout
         for part in _read_parts(response.iter_bytes(), response, answered=True):
@@ -236,13 +248,12 @@ class Client:
             if now > end or (size < CHUNK_SIZE and now > deadline):
                 raise OutcomeUnknown("The results come too slowly.", answered=True)
             if size >= CHUNK_SIZE:
-                yield b"".join(parts)
+                chunk, size = b"".join(parts), 0
+                parts.clear()
+                yield chunk
                 # What is done with a chunk is not the API's time.
                 end += time.monotonic() - now
-                parts, size = [], 0
                 deadline = time.monotonic() + self._read_timeout
-        if parts:
-            yield b"".join(parts)
 
     def _patience(self, length: int) -> float:
         share = min(length / LARGEST_CREATE, 1.0)

@@ -409,6 +409,22 @@ def test_results_that_break_off_are_unknown(serve, close):
         list(chunks)
 
 
+def test_what_came_before_results_broke_off_is_given(serve):
+    def behave(connection):
+        read_request(connection)
+        connection.sendall(answer(b'{"custom_id":"1_a"}\n', length=2_000_000))
+        connection.close()
+
+    received = []
+    with (
+        make_client(serve(behave).url) as client,
+        client.download_results("b") as chunks,
+        pytest.raises(OutcomeUnknown),
+    ):
+        received.extend(chunks)
+    assert received == [b'{"custom_id":"1_a"}\n']
+
+
 def test_results_of_no_declared_length_may_be_short_without_an_error(serve):
     def behave(connection):
         read_request(connection)
