@@ -29,7 +29,7 @@ from batches.calling import (
 )
 from batches.models import Batch, MessageBatch
 from batches.room import NO_ROOM_PAUSE, why_no_room
-from batches.words import count, say_size
+from batches.words import say_size
 from claude_api import (
     ApiError,
     CertificateRefused,
@@ -146,9 +146,20 @@ def intend(part: MessageBatch, key: ApiKey, head: str = "") -> bool:
     except IntegrityError:
         part.release(
             database_now() + SAME_SIZE_PAUSE,
-            reason=f"Waits for another part of {count(part.size, 'request')} without an answer.",
+            reason=why_it_waits(part, key.account()),
         )
         return False
+
+
+def why_it_waits(part: MessageBatch, account: str) -> str:
+    """Which part of the same size has to be known first; none of another workspace is named."""
+    alike = MessageBatch.objects.filter(account=account, size=part.size)
+    first = alike.filter(state__in=[State.SENDING, State.UNKNOWN]).first()
+    name = "Another part"
+    if first is not None and first.workspace_id == part.workspace_id:
+        of = "" if first.batch_id == part.batch_id else f" of #{first.batch_id}"
+        name = f"Part {first.part:,}{of}"
+    return f"{name} has as many requests and no answer yet: the two could not be told apart."
 
 
 def post(part: MessageBatch, key: ApiKey, client: Client, renewal: Renewal) -> None:

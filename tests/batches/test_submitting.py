@@ -15,10 +15,11 @@ from leases.models import LEASE
 from leases.renewing import LeaseLost, Renewal
 from tests.batches.stage import HOUR, MINUTE, body_of, make_batch, make_part, now, remote
 from tests.scripted_api import BATCHES, Drop, Reply, ScriptedApi, page, refusal
-from workspaces.models import Event
+from workspaces.models import Event, Workspace
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 State = MessageBatch.State
+WAITS = "has as many requests and no answer yet: the two could not be told apart."
 
 
 @pytest.fixture
@@ -291,7 +292,7 @@ def test_part_of_the_same_size_waits_for_the_first_to_be_known(api, part):
     second.refresh_from_db()
     third.refresh_from_db()
     assert (second.state, third.state) == ("queued", "submitted")
-    assert second.reason == "Waits for another part of 5 requests without an answer."
+    assert second.reason == f"Part 1 {WAITS}"
     assert second.due_at > now()
     assert api.paths("POST") == [BATCHES] * 2
 
@@ -372,6 +373,19 @@ def test_requests_file_with_its_digest_is_sent(at_sandbox, workspace):
     assert len(at_sandbox.ledger()["creates"]) == 1
 
 
+def test_part_that_waits_names_the_one_of_another_batch_but_of_no_other_workspace(api, part):
+    other = make_part(make_batch(part.workspace))
+    MessageBatch.objects.filter(pk=other.pk).update(state="unknown", account=part.account)
+    submit(part, api=api)
+    assert part.reason == f"Part 1 of #{other.batch_id} {WAITS}"
+    elsewhere = Workspace.objects.create(name="Elsewhere", slug="elsewhere")
+    MessageBatch.objects.filter(pk=other.pk).update(workspace=elsewhere)
+    MessageBatch.objects.filter(pk=part.pk).update(due_at=now() - HOUR)
+    assert submitting.step(now())
+    part.refresh_from_db()
+    assert part.reason == f"Another part {WAITS}"
+
+
 def test_tries_to_send_do_not_put_off_the_collecting(api, part):
     MessageBatch.objects.update(attempts=9)
     submit(part, Reply(remote("msgbatch_1")), api=api)
@@ -386,7 +400,7 @@ def test_part_that_the_archive_knows_to_be_sent_waits_for_one_of_its_size(api, k
     assert submitting.step(now())
     part.refresh_from_db()
     assert (part.state, part.lease_until) == ("queued", None)
-    assert part.reason == "Waits for another part of 5 requests without an answer."
+    assert part.reason == f"Part 2 {WAITS}"
     MessageBatch.objects.filter(pk=twin.pk).update(state="dropped")
     assert submitting.step(now() + MINUTE)
     part.refresh_from_db()
