@@ -25,7 +25,7 @@ from batches.calling import (
 )
 from batches.collecting import RESULTS_KEPT
 from batches.deciding import CannotResolve, ask_to_adopt, take_over
-from batches.models import Batch, Listing, Match, MessageBatch
+from batches.models import Batch, DeletedPart, Listing, Match, MessageBatch
 from batches.models.index import POSITION_BITS
 from batches.reconciling import CLOCK_MARGIN
 from batches.submitting import read_created
@@ -232,6 +232,7 @@ class Owners:
         ids = [remote.id for remote in remotes]
         known = MessageBatch.objects.filter(message_batch_id__in=ids)
         self._known = set(known.values_list("message_batch_id", flat=True))
+        self._known |= DeletedPart.hidden_from(key.workspace_id, ids)
         asking = Q(state__in=UNANSWERED) | Q(state=State.DROPPED, unknown_at__isnull=False)
         unanswered = MessageBatch.objects.filter(asking, api=key.api)
         self._unanswered = [part for part in unanswered if key.lists(part.account)]
@@ -329,6 +330,8 @@ def refuse_owned(key: ApiKey, found: Found) -> None:
     """Since it was listed a part here may have been found to have it, or to look for it."""
     if MessageBatch.objects.filter(message_batch_id=found.id).exists():
         raise CannotResolve(f"{found.id} was adopted already.")
+    if DeletedPart.hidden_from(key.workspace_id, [found.id]):
+        raise CannotResolve(f"{found.id} is not on the list any more. Look at the API again.")
     for part in MessageBatch.objects.filter(api=key.api, state__in=UNANSWERED, size=found.size):
         young = part.sent_at is None or found.created_at >= part.sent_at - CLOCK_MARGIN
         if young and key.lists(part.account):

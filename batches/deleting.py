@@ -17,7 +17,7 @@ from django.db.models import F, Min, Q, QuerySet
 
 from batches import archive, deleting_remote
 from batches.cancelling import request_cancel
-from batches.models import Batch, MessageBatch, Request, Result, Run, Upload
+from batches.models import Batch, DeletedPart, MessageBatch, Request, Result, Run, Upload
 from batches.models.index import CHUNK
 from batches.models.message_batch import MessageBatchQuerySet
 from batches.starting import one_at_a_time
@@ -222,7 +222,9 @@ def remove_part(batch: Batch, at: datetime) -> bool:
     Result.objects.delete_part(part.pk)
     Request.objects.delete_part(part.pk)
     remove_files("message_batches", part.pk)
-    part.delete()
+    with transaction.atomic():
+        DeletedPart.remember(part, at)
+        part.delete()
     release(batch, at)
     return True
 

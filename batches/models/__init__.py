@@ -1,4 +1,4 @@
-from batches.models.adopting import Listing, Match
+from batches.models.adopting import DeletedPart, Listing, Match
 from batches.models.batch import Batch, Run
 from batches.models.estimate import Estimate
 from batches.models.index import Request, Result
@@ -8,6 +8,7 @@ from batches.models.worker import Worker
 
 __all__ = [
     "Batch",
+    "DeletedPart",
     "Estimate",
     "Listing",
     "Match",

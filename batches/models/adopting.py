@@ -1,6 +1,6 @@
 """What a person asks of batches that were made elsewhere, and what workers find out about them."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import F
 
 from batches.models.batch import Batch
+from batches.models.message_batch import MessageBatch
 from batches.models.upload import Upload
 from leases.clock import database_now
 from leases.models import Lease
@@ -15,6 +16,9 @@ from workspaces.models import Workspace
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+
+# The API keeps results for 29 days; a day to spare for clocks.
+REMEMBERED = timedelta(days=30)
 
 
 class Listing(Lease):
@@ -87,3 +91,28 @@ class Match(Lease):
 
     def __str__(self) -> str:
         return f"match of batch {self.batch_id}: {self.state}"
+
+
+class DeletedPart(models.Model):
+    """A part that was deleted here while the API keeps it: no other workspace may adopt it."""
+
+    message_batch_id = models.CharField(max_length=100, unique=True)
+    workspace = models.ForeignKey(Workspace, models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.message_batch_id
+
+    @classmethod
+    def remember(cls, part: MessageBatch, at: datetime) -> None:
+        """Called before its row goes; what the API has let go of since is forgotten."""
+        cls.objects.filter(created_at__lt=at - REMEMBERED).delete()
+        if part.message_batch_id and not part.deleted_at:
+            made = {"workspace": part.workspace, "created_at": part.created_at or at}
+            cls.objects.get_or_create(message_batch_id=part.message_batch_id, defaults=made)
+
+    @classmethod
+    def hidden_from(cls, workspace_id: int, ids: list[str]) -> set[str]:
+        """Which of these batches at the API were another workspace's."""
+        theirs = cls.objects.filter(message_batch_id__in=ids).exclude(workspace=workspace_id)
+        return set(theirs.values_list("message_batch_id", flat=True))

@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from batches import adopted_rows, adopting, archive, collecting, matching, reconciling, reindexing
+from batches import (
+    adopted_rows,
+    adopting,
+    archive,
+    collecting,
+    deleting,
+    matching,
+    reconciling,
+    reindexing,
+)
 from batches.deciding import CannotResolve
 from batches.exporting import ExportRefused, export
 from batches.models import Batch, Listing, Match, MessageBatch, Request, Result
@@ -109,6 +118,24 @@ def test_what_somebody_here_has_is_not_listed(api: ScriptedApi, workspace: Works
     list_these(api, *(remote(f"msgbatch_{number}") for number in (3, 2, 1)))
     listing = look(workspace)
     assert (ids(listing), listing.looked_for) == (["msgbatch_3"], [])
+
+
+def test_what_another_workspace_has_deleted_here_is_not_listed(
+    api: ScriptedApi, workspace: Workspace
+) -> None:
+    other = make_workspace("other")
+    theirs = make_batch(other)
+    for number in (1, 2):
+        batch, id = (theirs, "msgbatch_1") if number == 1 else (make_batch(workspace), "msgbatch_2")
+        make_part(batch, state="stored", message_batch_id=id, created_at=now())
+        Batch.objects.filter(pk=batch.pk).update(state="ended", deleting_at=now())
+        while deleting.step(now()):
+            pass
+    assert not MessageBatch.objects.exists()
+    list_these(api, remote("msgbatch_2"), remote("msgbatch_1"))
+    assert ids(look(workspace)) == ["msgbatch_2"]
+    other.delete()
+    assert ids(look(workspace)) == ["msgbatch_2"]
 
 
 def test_what_may_be_an_unknown_part_is_not_listed(
