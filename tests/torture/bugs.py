@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from batches import collecting, proof, reconciling, submitting
+from batches.indexing import count_index
 from batches.models import MessageBatch
 from claude_api import Client, OutcomeUnknown
 from leases.clock import database_now
@@ -162,7 +163,7 @@ def answers_are_not_counted() -> None:
     proof.Proof.objections = lambda self: []  # type: ignore[method-assign]
 
     def store(part: MessageBatch, proof: Any, renewal: Renewal, at: Any) -> None:
-        totals = collecting.write_index(part, proof, renewal)
+        totals = collecting.write_index(part, proof, renewal) | count_index(part)
         part.release_as(State.STORED, None, event="Stored.", at=at, stored_at=at, **totals)
 
     collecting.store = store
@@ -188,11 +189,26 @@ def the_key_is_logged() -> None:
 @bug
 def foreign_answers_are_taken() -> None:
     def row_of(self: proof.Proof, custom_id: str) -> int | None:
-        left = iter(row for row in self.rows if row not in self.places)
-        digits = custom_id.partition("_")[0]
-        return int(digits) if digits.isdigit() else next(left, None)
+        digits, _, nonce = custom_id.partition("_")
+        if nonce == self.nonce:
+            return int(digits)
+        return next((row for row in self.rows if row not in self.places), None)
 
     proof.Proof.row_of = row_of  # type: ignore[method-assign]
+
+
+@bug
+def the_first_answers_count() -> None:
+    """Whatever later downloads say."""
+    take = proof.Proof.take
+
+    def take_all(self: proof.Proof, line: Any) -> bool:
+        taken = take(self, line)
+        self.changed.clear()
+        return taken
+
+    proof.Proof.take = take_all  # type: ignore[method-assign]
+    proof.Proof.disagreements = lambda self: []  # type: ignore[method-assign]
 
 
 @bug

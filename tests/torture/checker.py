@@ -55,6 +55,9 @@ def check_creates(world: World, ledger: dict[str, Any]) -> Iterator[str]:
                 yield f"lost: {id} was forgotten with its batch"
         elif nonce not in parts:
             yield f"lost: {id} carries a nonce that no part has"
+        elif id in world.left_there:
+            if not is_left(parts[nonce], id):
+                yield f"lost: {id} was left at the API, and {parts[nonce]} does not say so"
         elif parts[nonce].message_batch_id != id:
             yield f"lost: {id} is {parts[nonce]}, which is {parts[nonce].state} and knows it not"
         elif sent_rows(create) != rows_of(parts[nonce]):
@@ -63,6 +66,11 @@ def check_creates(world: World, ledger: dict[str, Any]) -> Iterator[str]:
     for part in parts.values():
         if part.message_batch_id and created.get(part.message_batch_id) != part.nonce:
             yield f"wrong adoption: {part} is taken to be {part.message_batch_id}"
+
+
+def is_left(part: MessageBatch, id: str) -> bool:
+    known = any(one["id"] == id and one.get("left") for one in part.candidates)
+    return known and part.state == State.DROPPED
 
 
 def check_rows_sent(world: World, ledger: dict[str, Any]) -> Iterator[str]:

@@ -17,7 +17,6 @@ class Elsewhere:
     def __init__(self, directory: Path) -> None:
         self._path = directory / "elsewhere"
         self._path.touch()
-        self._read = 0
         path = self._path
 
         class Handler(BaseHTTPRequestHandler):
@@ -34,7 +33,7 @@ class Elsewhere:
                 """It writes down what it needs itself."""
 
         server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{server.server_port}/v1/messages/batches"
+        self.url = f"http://127.0.0.1:{server.server_port}"
         parent = os.getpid()
 
         def serve() -> None:
@@ -46,11 +45,10 @@ class Elsewhere:
         self.pid = fork(serve, directory / "elsewhere.log")
         server.server_close()
 
-    def got(self) -> list[str]:
-        """What came since it was last asked."""
+    def got(self, world: str) -> list[str]:
+        """What came from a world, which sends its name as the first part of the path."""
         lines = self._path.read_text().splitlines()
-        new, self._read = lines[self._read :], len(lines)
-        return new
+        return [line for line in lines if line.split()[1].startswith(f"/{world}/")]
 
     def end(self) -> None:
         os.kill(self.pid, signal.SIGKILL)

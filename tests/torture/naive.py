@@ -6,13 +6,13 @@ It is killed and lied to as ours is; that it fails shows that what ours survives
 import json
 import os
 import random
+import secrets
 import signal
 import sys
 import urllib.error
 import urllib.request
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
 
 from tests.batches.stage import PARAMS, SandboxScope
 from tests.torture.points import Point
@@ -26,16 +26,6 @@ POINTS = (
     Point("body sent", "call", "http.client:HTTPConnection.getresponse"),
     Point("before the save", "call", f"{__name__}:save"),
 )
-
-
-class Outcome(NamedTuple):
-    jobs: int
-    double: int
-    lost: int
-
-    @property
-    def failed(self) -> float:
-        return (self.double + self.lost) / self.jobs
 
 
 def submit(url: str, key: str, jobs: list[str], saved: Path) -> None:
@@ -77,11 +67,11 @@ def read(saved: Path) -> dict[str, str]:
     return dict(line.split() for line in lines)
 
 
-def run(url: str, directory: Path, seed: int, jobs: int) -> Outcome:
-    """Each job meets one mishap, a death or a lie, and then a quiet time."""
+def run(url: str, directory: Path, seed: int, jobs: int) -> list[str]:
+    """Each job meets one mishap, a death or a lie, and then a quiet time; what came of it."""
     draw = random.Random(seed)
-    scope = SandboxScope(url, f"sk-ant-naive{seed}x{draw.randrange(10**9)}-key")
-    saved, log = directory / f"naive-{seed}", directory / "naive.log"
+    scope = SandboxScope(url, f"sk-ant-naive{secrets.token_hex(8)}-key")
+    saved, log = directory / "saved", directory / "log"
     names = [f"job{number}" for number in range(jobs)]
     for number in range(jobs):
         todo = names[: number + 1]
@@ -92,7 +82,7 @@ def run(url: str, directory: Path, seed: int, jobs: int) -> Outcome:
         else:
             let_work(scope, todo, saved, log, draw.choice(POINTS))
         let_work(scope, todo, saved, log)
-    return judge(scope, read(saved), jobs)
+    return judge(scope, read(saved))
 
 
 def let_work(
@@ -106,7 +96,7 @@ def let_work(
     os.waitpid(fork(work, log), 0)
 
 
-def judge(scope: SandboxScope, saved: dict[str, str], jobs: int) -> Outcome:
+def judge(scope: SandboxScope, saved: dict[str, str]) -> list[str]:
     creates = scope.ledger()["creates"]
     times = Counter(create["custom_ids"][0].partition("-")[0] for create in creates)
     lost = {create["id"] for create in creates} - set(saved.values())
@@ -114,4 +104,7 @@ def judge(scope: SandboxScope, saved: dict[str, str], jobs: int) -> Outcome:
         create["custom_ids"][0].partition("-")[0] for create in creates if create["id"] in lost
     }
     double = {job for job, number in times.items() if number > 1}
-    return Outcome(jobs, len(double), len(lost_jobs - double))
+    return [
+        *(f"double: {job} was created {times[job]} times" for job in sorted(double)),
+        *(f"lost: the id of {job} is not known" for job in sorted(lost_jobs - double)),
+    ]

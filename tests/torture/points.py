@@ -7,8 +7,10 @@ where that is not exact enough, only below another function.
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from importlib import import_module
+from time import sleep
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
@@ -26,6 +28,7 @@ PUT_IN_PLACE = "batches.archive:put_in_place"
 CREATE = "claude_api.client:Client.create_batch"
 HEAD = "httpcore._sync.http11:HTTP11Connection._receive_response_headers"
 SUBMITTING = "batches.submitting"
+RECONCILING = "batches.reconciling"
 COLLECTING = "batches.collecting"
 BUILDING = "batches.building"
 DELETING = "batches.deleting_remote"
@@ -47,6 +50,12 @@ SUBMIT = (
     Point("K7 journal written", "call", f"{SUBMITTING}:save_created"),
     Point("K7 save not committed", "call", BATCH_COUNT, f"{SUBMITTING}:save_created"),
     Point("K8 saved", "return", f"{SUBMITTING}:save_created"),
+)
+LOOK = (
+    Point("R1 listed", "call", f"{RECONCILING}:judge"),
+    Point("R2 look not committed", "call", BATCH_COUNT, f"{RECONCILING}:keep_looking"),
+    Point("R3 found", "call", f"{RECONCILING}:take"),
+    Point("R4 found, not committed", "call", BATCH_COUNT, f"{RECONCILING}:take"),
 )
 COLLECT = (
     Point("C1 mirrored", "call", MIRROR),
@@ -86,7 +95,7 @@ REMOVE = (
     Point("D6 files gone", "return", "batches.archive:delete"),
     Point("D7 rows last", "call", "batches.deleting:remove_rows"),
 )
-EVERY = (*SUBMIT, *COLLECT, *BUILD, *STOP, *REMOVE)
+EVERY = (*SUBMIT, *LOOK, *COLLECT, *BUILD, *STOP, *REMOVE)
 # Where a worker may sleep past its lease: inside of a transaction it would hold up all others.
 PAUSES = tuple(
     point
@@ -113,10 +122,19 @@ def watch(point: Point, time: int, reached: int, how: signal.Signals) -> None:
         seen += 1
         if seen == time:
             sys.setprofile(None)
+            while how == signal.SIGSTOP and not others_wait():
+                sleep(0.001)
             os.write(reached, point.name.encode())
             os.kill(os.getpid(), how)
 
     sys.setprofile(look)
+
+
+def others_wait() -> bool:
+    """Whether no other thread can be within a transaction, in which it would hold up everybody."""
+    frames = sys._current_frames()
+    del frames[threading.get_ident()]
+    return all(frame.f_code.co_filename == threading.__file__ for frame in frames.values())
 
 
 def is_below(frame: FrameType, code: CodeType) -> bool:

@@ -5,14 +5,17 @@ Each takes the number of times that it hurts, and a world of its own.
 
 from collections.abc import Callable, Iterator
 from itertools import cycle, islice
+from time import sleep
 from typing import Any
 
+from batches import deciding
 from batches.cancelling import request_cancel
 from batches.deleting import request_delete
 from batches.models import Batch, MessageBatch, Request, Result, Run
 from batches.planning import Selection
 from batches.retrying import CannotRetry, Wish, retry
 from leases.clock import database_now
+from tests.batches.stage import body_of
 from tests.torture import points
 from tests.torture.points import Point
 from tests.torture.world import World
@@ -23,6 +26,9 @@ State = MessageBatch.State
 NAMED = {point.name: point for point in points.SUBMIT}
 CLAIMED, SAVED = NAMED["K2 claimed"], NAMED["K8 saved"]
 BEFORE_THE_WIRE = NAMED["K3 before the connect"]
+# Nobody hears what was answered; who looks for it is the next worker.
+ANSWERED = Point("K6 no answer", "call", "batches.submitting:become_unknown")
+MOST_LOOKS, SOON = 40, 0.1
 LOST_ANSWERS: tuple[dict[str, Any], ...] = (
     {"kind": "drop", "when": "after_effect"},
     {"kind": "drop", "when": "after_effect", "end": "reset"},
@@ -43,9 +49,14 @@ SPOILT_RESULTS: tuple[dict[str, Any], ...] = (
     {"kind": "missing_lines"},
     {"kind": "doubled_lines"},
     {"kind": "doubled_lines", "different": True},
+    {"kind": "change", "fields": {"custom_id": "2_ofsomebodyelse"}},
     {"kind": "status", "code": 404},
     {"kind": "drop"},
 )
+
+
+# So many workers are let work until one comes to a point.
+MOST_TRIES = 4
 
 
 def scene(play: Scene) -> Scene:
@@ -56,15 +67,17 @@ def scene(play: Scene) -> Scene:
 def kill_often(
     world: World, chosen: tuple[Point, ...], times: int, begin: Callable[[], Any]
 ) -> None:
-    """Kill so many workers, at each of these points in turn; with more work where it runs out."""
-    order = world.random.sample(chosen, len(chosen))
-    for number in range(times * 3):
-        if world.kills >= times:
-            break
-        world.answer()
-        begin()
-        point = order[number % len(order)]
-        world.work(point, world.random.randint(1, point.most))
+    """Kill so many workers, at each of these points in turn; with more work where it runs out.
+
+    One may have to let another work first until there is something to do at its point.
+    """
+    for point in islice(cycle(world.random.sample(chosen, len(chosen))), times):
+        often = [world.random.randint(1, point.most), *[1] * (MOST_TRIES - 1)]
+        for time in often:
+            world.answer()
+            begin()
+            if world.work(point, time):
+                break
 
 
 def in_turn(
@@ -97,12 +110,64 @@ def submit_while_answers_get_lost(world: World, times: int) -> None:
         if not has_state(State.QUEUED):
             world.begin()
         world.fault("create", **answer)
-        world.fault("list", "lag", seconds=0.3, times=None)
+        world.fault("list", "lag", seconds=0.5, times=None)
         world.work(world.random.choice(points.SUBMIT) if world.random.random() < 0.5 else None)
         world.work()
         world.answer()
         world.clear_faults()
     world.rest()
+
+
+@scene
+def looked_for(world: World, times: int) -> None:
+    """Workers die while they look for what may have been created."""
+
+    def begin() -> None:
+        if not has_state(State.SENDING, State.UNKNOWN):
+            world.begin(parts=1)
+            created = world.random.random() < 0.7
+            world.fault("create", "drop", when="after_effect" if created else "after_body")
+            world.work(ANSWERED)
+            world.clear_faults()
+
+    kill_often(world, points.LOOK, times, begin)
+    world.rest()
+
+
+@scene
+def given_up(world: World, times: int) -> None:
+    """Somebody drops what was not found, and then it turns up."""
+    for _ in range(times):
+        batch = world.begin(parts=1)
+        world.fault("create", "drop", when="after_body")
+        part = wait_for_question(world, batch)
+        deciding.drop(part, database_now())
+        world.given_up.add(part.pk)
+        # What reached the API takes effect only now.
+        world.scope.create(body_of(part))
+        world.reached["turned up late"] += wait_until_late(world, part)
+    world.rest()
+
+
+def wait_for_question(world: World, batch: Batch) -> MessageBatch:
+    for _ in range(MOST_LOOKS):
+        world.work()
+        part = MessageBatch.objects.filter(batch=batch).first()
+        if part is not None and part.needs_person:
+            return part
+        sleep(SOON)
+    raise AssertionError(f"nobody was asked about {batch}")
+
+
+def wait_until_late(world: World, part: MessageBatch) -> bool:
+    for _ in range(MOST_LOOKS):
+        world.work()
+        part.refresh_from_db()
+        if part.turned_up:
+            return True
+        sleep(SOON)
+    world.violations.append(f"lost: what was dropped and created late was not seen: {part}")
+    return False
 
 
 @scene
@@ -124,11 +189,13 @@ def redirected(world: World, times: int) -> None:
     """The API sends workers elsewhere, where somebody writes down what comes."""
     for _ in range(times):
         world.begin(parts=1)
-        world.fault("create", "redirect", location=world.elsewhere.url)
+        here = f"{world.elsewhere.url}/{world.directory.name}/v1/messages/batches"
+        world.fault("create", "redirect", location=here)
         world.work()
         world.clear_faults()
     world.rest()
-    world.violations += [f"elsewhere got {line}" for line in world.elsewhere.got()]
+    got = world.elsewhere.got(world.directory.name)
+    world.violations += [f"elsewhere got {line}" for line in got]
 
 
 @scene
@@ -191,6 +258,32 @@ def collect_what_is_spoilt(world: World, times: int) -> None:
         world.work(world.random.choice(points.COLLECT) if world.random.random() < 0.5 else None)
         world.clear_faults()
     world.rest()
+
+
+@scene
+def the_first_download_is_spoilt(world: World, times: int) -> None:
+    """Good to read, and wrong: what comes later, alike each time, is what is stored."""
+    for _ in range(times):
+        batch = world.begin(parts=1)
+        world.fault("results", "change", fields={"result": {"type": "expired"}})
+        part = wait_for_state(world, batch, State.INCOMPLETE, State.STORED)
+        world.reached["spoilt at first"] += part.state == State.INCOMPLETE
+        world.work(world.random.choice(points.COLLECT) if world.random.random() < 0.5 else None)
+        part = wait_for_state(world, batch, State.STORED, State.LOST)
+        if part.state != State.STORED:
+            world.violations.append(f"lost: {part} is {part.state}, its later answers are good")
+    world.rest()
+
+
+def wait_for_state(world: World, batch: Batch, *states: str) -> MessageBatch:
+    for _ in range(MOST_LOOKS):
+        world.work()
+        part = MessageBatch.objects.filter(batch=batch).first()
+        if part is not None and part.state in states:
+            break
+        sleep(SOON)
+    assert part is not None
+    return part
 
 
 @scene

@@ -4,6 +4,7 @@ It runs the same commands as a person's shell, with three instruments: a point a
 stops, a seeded bug, and for pauses a shorter lease.
 """
 
+import ctypes
 import logging
 import os
 import random
@@ -24,7 +25,8 @@ from tests.torture import bugs
 from tests.torture.points import Point, watch
 
 SHORT_LEASE = timedelta(seconds=1)
-LONGEST = 30.0
+LONGEST = 90.0
+PR_SET_PDEATHSIG = 1
 
 
 class Worker:
@@ -106,6 +108,7 @@ def fork(work: Callable[[], None], log: Path) -> int:
         return pid
     code = 1
     try:
+        end_with_parent()
         redirect(log)
         random.seed()
         work()
@@ -122,6 +125,11 @@ def fork(work: Callable[[], None], log: Path) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def end_with_parent() -> None:
+    """Also one that sleeps: nothing outlives a run, however that ends."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def redirect(log: Path) -> None:

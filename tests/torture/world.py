@@ -1,6 +1,7 @@
 """One world: a database, a data directory, a scope of the sandbox, and somebody who operates it."""
 
 import random
+import secrets
 import shutil
 import signal
 import sqlite3
@@ -9,6 +10,7 @@ import urllib.request
 from collections import Counter
 from contextlib import closing, suppress
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +32,9 @@ from workspaces.models import ApiKey, Workspace
 State = MessageBatch.State
 PROMPT = "canary-of-a-prompt"
 REST = 0.05
-PATIENCE = 60.0
-PATIENCE_WITH_A_BUG = 5.0
+PATIENCE = 120.0
+# With a bug there may be no rest: the harm is done by then, also on a slow machine.
+ROUNDS_WITH_A_BUG = 25
 
 
 class Databases:
@@ -41,11 +44,16 @@ class Databases:
         self.directory = directory
         self.is_sqlite = connection.vendor == "sqlite"
         self.template = str(connection.settings_dict["NAME"])
+        self.prefix = "torture"
         self._numbers = iter(range(1, 1_000_000))
 
     def create(self) -> None:
         if not self.is_sqlite:
             self._on_server(f'CREATE DATABASE "{self.template}"')
+
+    def begin(self, place: Path) -> None:
+        """What is copied from here on belongs to one world."""
+        self.directory, self.prefix = place, f"torture_{place.name}"
 
     def copy(self, name: str = "") -> str:
         """A new database like `name` or like the template."""
@@ -56,7 +64,7 @@ class Databases:
             with closing(like) as source, closing(sqlite3.connect(path)) as target:
                 source.backup(target)
             return path
-        copy = f"torture_{number}"
+        copy = f"{self.prefix}_{number}"
         self._on_server(f'CREATE DATABASE "{copy}" TEMPLATE "{name or self.template}"')
         return copy
 
@@ -92,7 +100,6 @@ class World:
         self.databases, self.bug, self.seed = databases, bug, seed
         self.random = random.Random(seed)
         self.directory = directory
-        self.directory.mkdir()
         settings.DATA_DIR = directory / "data"
         settings.DATA_DIR.mkdir()
         self.log = directory / "log"
@@ -100,7 +107,7 @@ class World:
         self.name = databases.copy()
         databases.use(self.name)
         # Of a scope nothing remains when the sandbox ends.
-        self.secret = f"sk-ant-torture{seed}x{self.random.randrange(10**9)}-canary-of-a-key"
+        self.secret = f"sk-ant-torture{secrets.token_hex(8)}-canary-of-a-key"
         self.scope = SandboxScope(url, self.secret)
         self.scope.change(batch_seconds=0.1, failure_rate=0.1)
         self.workspace = Workspace.objects.create(name="Torture", slug="torture")
@@ -113,8 +120,10 @@ class World:
         self.kills = 0
         self.approved: Counter[tuple[int, int]] = Counter()  # times that a row may be sent again
         self.gone: dict[str, str] = {}  # nonce and id of what was deleted with its Batch
+        self.left_there: set[str] = set()  # what turned up late, and somebody left at the API
         self.violations: list[str] = []
         self.elsewhere: Any = None
+        self.given_up: set[int] = set()  # parts that somebody dropped
         self.workers: list[Worker] = []
 
     def __enter__(self) -> "World":
@@ -125,8 +134,7 @@ class World:
             worker.kill()
         connections.close_all()
         self.databases.drop(self.name)
-        if not self.violations:
-            shutil.rmtree(self.directory)
+        shutil.rmtree(self.directory / "data")
 
     # What people do
 
@@ -202,14 +210,14 @@ class World:
 
     def rest(self, *, asleep: bool = False) -> None:
         """Work and answer what is asked until there is nothing left to do."""
-        deadline = time.monotonic() + (PATIENCE_WITH_A_BUG if self.bug else PATIENCE)
-        while True:
+        deadline = time.monotonic() + PATIENCE
+        for rounds in count():
             self.work_undisturbed(short_lease=asleep)
             self.answer()
             left = self.left()
             if not left:
                 return
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or (self.bug and rounds == ROUNDS_WITH_A_BUG):
                 self.violations.append(f"never came to rest: {', '.join(left)}")
                 return
             time.sleep(REST)
@@ -222,7 +230,8 @@ class World:
             self.violations.append("a worker did not end")
 
     def left(self) -> list[str]:
-        open_parts = MessageBatch.objects.filter(state__in=[*MessageBatch.OPEN, State.BUILDING])
+        is_open = Q(state__in=[*MessageBatch.OPEN, State.BUILDING])
+        open_parts = MessageBatch.objects.filter(is_open | ~Q(adopt_id=""))
         runs = Run.objects.filter(state=Run.State.QUEUED)
         going = Batch.objects.filter(deleting_at__isnull=False)
         wished = Batch.objects.filter(delete_remote=True)
@@ -251,7 +260,9 @@ class World:
 
     def decide(self, part: MessageBatch, ledger: dict[str, Any], at: datetime) -> None:
         ours = created_with(ledger, part.nonce)
-        if part.turned_up:
+        if part.turned_up and part.pk in self.given_up:
+            self.answer_about_late(part, at)
+        elif part.turned_up:
             self.violations.append(f"{part} turned up after somebody had been asked about it")
             deciding.ask_to_adopt(part, part.turned_up["id"], at)
         elif ours:
@@ -262,6 +273,14 @@ class World:
             deciding.ask_to_adopt(part, ours[0], at)
         else:
             deciding.send_again(part, at)
+
+    def answer_about_late(self, part: MessageBatch, at: datetime) -> None:
+        late = part.turned_up["id"]
+        if self.random.random() < 0.5:
+            deciding.ask_to_adopt(part, late, at)
+        else:
+            deciding.leave(part, at)
+            self.left_there.add(late)
 
 
 def created_with(ledger: dict[str, Any], nonce: str) -> list[str]:
