@@ -73,7 +73,9 @@ def need_of(batch: Batch) -> Need | None:
             said = f"part {part.part:,}: a batch of it turned up after all."
         return Need("question", said, "Decide", batch, part.pk)
     stopped = next(set_aside(batch), None)
-    return Need("question", stopped.sentence, "Open", batch) if stopped else None
+    # It stands behind the name of the batch.
+    said = stopped.sentence[0].lower() + stopped.sentence[1:] if stopped else ""
+    return Need("question", said, "Open", batch) if said else None
 
 
 def vanishing(workspace: Workspace, at: datetime) -> Iterator[Need]:

@@ -34,7 +34,7 @@ PART_LOOKS = {
     Part.BUILDING: ("running", "running"),
     Part.QUEUED: ("queued", "gray"),
     Part.SENDING: ("running", "running"),
-    Part.UNKNOWN: ("incomplete", "amber"),
+    Part.UNKNOWN: ("question", "amber"),
     Part.INCOMPLETE: ("incomplete", "amber"),
     Part.REJECTED: ("refused", "red"),
     Part.DROPPED: ("canceled", "gray"),
@@ -104,6 +104,8 @@ def part_look(part: MessageBatch) -> tuple[str, str, str]:
     if part.state == Part.STORED:
         whole = part.answers.get("succeeded", 0) == part.size
         return "done", "green" if whole else "gray", "Stored"
+    if part.needs_person and part.state != Part.UNKNOWN:
+        return "question", "amber", State.NEEDS_YOU.label
     if part.word == State.CANCELING and part.state != Part.UNKNOWN:
         return "canceling", "amber", "Canceling"
     if part.state == Part.SUBMITTED:

@@ -96,6 +96,15 @@ def test_it_works(cast: Cast, key: ApiKey) -> None:
     assert "/adopt/" in cast.client(cast.bob).get(url(cast, "new")).content.decode()
 
 
+def test_each_line_says_its_state_at_every_width(cast: Cast, key: ApiKey) -> None:
+    running, canceling = remote("msgbatch_1"), remote("msgbatch_2", status="canceling")
+    listed(cast, key, running, canceling, remote("msgbatch_3", status="ended"))
+    lines = get(cast).split("<tbody>")[1].split("</tr>")
+    for line, said in zip(lines, ("In progress", "Canceling", "Ended"), strict=False):
+        assert f"</svg>{said}</span>" in " ".join(line.split()).replace("> ", ">")
+        assert f'<small class="narrow">{said} · ' in line
+
+
 def test_several_at_once(cast: Cast, key: ApiKey) -> None:
     listed(cast, key, remote("msgbatch_2"), remote("msgbatch_1"))
     response = post(cast, id=["msgbatch_1", "msgbatch_2", "msgbatch_1"])

@@ -313,6 +313,23 @@ def test_what_was_set_aside_is_said_and_started_again(cast: Cast) -> None:
     assert cast.client(cast.vera).post(address(batch, "start-again/")).status_code == 403
 
 
+def test_several_parts_that_were_set_aside_are_one_question(cast: Cast) -> None:
+    batch = make_batch(cast, "one", "two")
+    run = make_run(batch)
+    for row in (2, 3):
+        make_part(run, [row], state="submitted", crashes=CRASH_LIMIT)
+    batch.recount()
+    page = cast.client(cast.bob).get(address(batch)).content.decode()
+    assert page.count('id="start-again"') == 1
+    # The primary of the head, and the one beside the question.
+    assert page.count(f'href="{address(batch, "start-again/")}"') == 2
+    assert "A decision is needed" not in page
+    assert page.count("pill-amber") == 3
+    assert "A member can start them again." in text_of(cast.client(cast.vera), address(batch))
+    home = text_of(cast.client(cast.bob), "/w/acme/")
+    assert f", part 1 of batch {batch.pk} stopped 3 workers and is set aside." in home
+
+
 def test_a_run_that_was_set_aside_needs_somebody_at_once(cast: Cast) -> None:
     batch = make_batch(cast, "one")
     at = database_now()
