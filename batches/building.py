@@ -229,10 +229,11 @@ def find_repeated(run: Run, selection: Selection) -> Chosen:
 
 
 def taken_rows(run: Run) -> set[int]:
-    """Rows that another Run of the Batch has sent or will send."""
+    """Rows that another Run of the Batch has sent or will send, or that turned up at the API."""
     taken: set[int] = set()
-    for part in run.batch.message_batches.exclude(state__in=MessageBatch.NOT_SENT):
-        taken.update(Request.objects.of(part.pk).values_list("row", flat=True).iterator())
+    for part in run.batch.message_batches.all():
+        if not part.is_free:
+            taken.update(Request.objects.of(part.pk).values_list("row", flat=True).iterator())
     return taken
 
 

@@ -130,8 +130,6 @@ def drop(part: MessageBatch, at: datetime, actor: "User | None" = None) -> None:
 
 def send_again(part: MessageBatch, at: datetime, actor: "User | None" = None) -> Run:
     """A person says to send the same rows anew: a new part with a new nonce replaces this one."""
-    if hasattr(part, "replaced_by") or part.batch.runs.filter(token=f"again-{part.pk}").exists():
-        raise CannotResolve(f"Part {part.part} was sent again already.")
     if part.state not in (State.UNKNOWN, *MessageBatch.NOT_SENT):
         raise CannotResolve(f"Part {part.part} is {part.state}: it is not sent a second time.")
     if part.turned_up:
@@ -139,6 +137,8 @@ def send_again(part: MessageBatch, at: datetime, actor: "User | None" = None) ->
     try:
         with transaction.atomic():
             part.hold_counted()
+            if is_sent_again(part):
+                raise CannotResolve(f"Part {part.part} was sent again already.")
             # Before it is dropped: a Batch without anything to do would be said to have ended.
             run = make_run_again(part, at, actor)
             if part.state == State.UNKNOWN:
@@ -153,10 +153,17 @@ def send_again(part: MessageBatch, at: datetime, actor: "User | None" = None) ->
         ) from None
 
 
+def is_sent_again(part: MessageBatch) -> bool:
+    """Whether a Run has taken it; one that was canceled before it was built has not."""
+    runs = part.batch.runs.filter(selection__kind="part", selection__part=part.pk)
+    return hasattr(part, "replaced_by") or runs.exclude(state=Run.State.REFUSED).exists()
+
+
 def make_run_again(part: MessageBatch, at: datetime, actor: "User | None") -> Run:
     return Run.objects.create(
         batch_id=part.batch_id,
-        token=f"again-{part.pk}",
+        # There may be another after one that was canceled.
+        token=f"again-{part.pk}-{part.batch.runs.count()}",
         recipe=part.run.recipe if part.run else {},
         selection={"kind": "part", "part": part.pk},
         requested_by=actor,

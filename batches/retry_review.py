@@ -19,12 +19,12 @@ from batches.findings import Finder, Findings
 from batches.forecasting import Forecast, forecast
 from batches.limits import ReadyRenderer
 from batches.models import Batch, Estimate, Run, Worker
-from batches.planning import Selection, count_parts
+from batches.planning import NOT_SENT, Selection, count_parts
 from batches.problems import Problem
 from batches.recipe import MOST_TOKENS, Recipe, Rendered, Renderer, check
 from batches.retry_words import name, say_held
 from batches.retrying import CannotRetry, Tally, Wish, retry
-from batches.reviewing import Obstacle
+from batches.reviewing import Obstacle, about_what_turned_up
 from batches.words import count
 from leases.models import CRASH_LIMIT
 from workspaces.models import ApiKey
@@ -173,6 +173,22 @@ class RetryReview:
         return list(say_held(self.tally, self.is_of_ready_requests))
 
     @property
+    def have_answers(self) -> bool:
+        return self.rows > self.tally.chosen[NOT_SENT, None]
+
+    @property
+    def may_be_there(self) -> bool:
+        """Whether rows that count as not sent go of a part that the API may have after all."""
+        if not self.tally.chosen[NOT_SENT, None]:
+            return False
+        parts = list(self.wish.parts.values())
+        given_up = [part for part in parts if part.state == part.State.DROPPED and part.unknown_at]
+        if self._named.rows:
+            named = self.wish.parts_of(self._named.rows)
+            return any(part.pk in named for part in given_up)
+        return any(part.counted_elsewhere(parts) < part.size for part in given_up)
+
+    @property
     def can_be_mended(self) -> bool:
         """Whether another prompt would let more of the rows go."""
         return not self.is_of_ready_requests
@@ -317,6 +333,8 @@ class RetryReview:
             yield Obstacle("The file of this batch is not here any more.")
         elif batch.runs.filter(state__in=[Run.State.QUEUED, Run.State.AWAITING]).exists():
             yield Obstacle("A run of this batch is being built. Retry when it is sent.", "overview")
+        elif NOT_SENT in self._named.types:
+            yield from about_what_turned_up(batch)
 
     def _about_key(self) -> Iterator[Obstacle]:
         key = self.key

@@ -151,7 +151,7 @@ class Wish:
         return among is None or part in among
 
     def _is_unsent(self, part: int) -> bool:
-        return self.parts[part].state in MessageBatch.NOT_SENT and self._is_among(part)
+        return self.parts[part].is_free and self._is_among(part)
 
     def _mends(self, concern: str | None, run_id: int | None) -> bool:
         # Of a ready request only max_tokens can be another one here.

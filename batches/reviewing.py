@@ -14,7 +14,7 @@ from batches.choosing import PartChoice, part_choices
 from batches.costing import Bar, at_most
 from batches.findings import Findings
 from batches.forecasting import Forecast, fit, forecast, trial_of
-from batches.models import Batch, Estimate, Run, Worker
+from batches.models import Batch, Estimate, MessageBatch, Run, Worker
 from batches.planning import Selection, count_parts
 from batches.recipe import REQUEST_LIMIT
 from batches.starting import same_batch, start
@@ -166,6 +166,7 @@ class Review:
         return [*self._about_rows(), *self._about_key(), *self._about_agreement()]
 
     def _about_rows(self) -> Iterator[Obstacle]:
+        yield from about_what_turned_up(self.batch)
         estimate = self.estimate
         if estimate.state == Estimate.State.REFUSED:
             yield Obstacle(estimate.reason, "recipe")
@@ -239,6 +240,14 @@ def token_of(batch: Batch) -> str:
     """The token of the next press: the same for all who look at the draft as it is now."""
     newest = batch.runs.order_by("-pk").values_list("pk", flat=True).first()
     return f"after-{newest or 0}"
+
+
+def about_what_turned_up(batch: Batch) -> Iterator[Obstacle]:
+    """Rows that were given up, and for which the API has a batch after all, would be paid twice."""
+    for part in batch.message_batches.filter(state=MessageBatch.State.DROPPED).order_by("part"):
+        if part.turned_up:
+            fact = f"A batch of part {part.part:,} turned up at the API."
+            yield Obstacle(fact, "overview", way_out="Say first what becomes of it.")
 
 
 def check_requests(batch: Batch, found: Findings) -> Iterator[Check]:

@@ -263,6 +263,12 @@ class MessageBatch(Lease):
         return next(ours, None)
 
     @property
+    def is_free(self) -> bool:
+        """Whether its rows may be sent with another part: nobody pays for them, as far as we know
+        or a person has said."""
+        return self.state in self.NOT_SENT and self.turned_up is None
+
+    @property
     def was_left(self) -> bool:
         """Whether it turned up at the API, and a person left it there."""
         return any(one.get("left") for one in self.candidates)

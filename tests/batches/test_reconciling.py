@@ -15,6 +15,7 @@ from batches import (
 )
 from batches.asking import questions
 from batches.calling import client_for
+from batches.cancelling import request_cancel
 from batches.models import MessageBatch, Run
 from tests.batches.stage import (
     HOUR,
@@ -559,6 +560,37 @@ def test_send_again_only_once(built):
         deciding.send_again(MessageBatch.objects.get(), now())
 
 
+def test_send_again_after_that_was_canceled(built):
+    deciding.send_again(built, now())
+    request_cancel(built.batch, now())
+    assert building.step(now())
+    deciding.send_again(MessageBatch.objects.get(), now())
+    assert building.step(now())
+    assert MessageBatch.objects.get(state="queued").replaces_id == built.pk
+    with pytest.raises(deciding.CannotResolve, match="was sent again already"):
+        deciding.send_again(MessageBatch.objects.get(pk=built.pk), now())
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_rows_of_what_turned_up_are_sent_by_no_run_until_somebody_has_said_so(built, left):
+    deciding.drop(built, now())
+    found = {"id": "msgbatch_1", "ours": True, "left": left}
+    MessageBatch.objects.update(candidates=[found])
+    for selection in ({"kind": "rest"}, {"kind": "retry", "types": ["not_sent"]}):
+        run = Run.objects.create(
+            batch=built.batch,
+            token=selection["kind"],
+            state="queued",
+            due_at=now(),
+            recipe=built.batch.recipe,
+            selection=selection,
+        )
+        assert building.step(now())
+        run.refresh_from_db()
+        assert run.state == ("built" if left else "refused")
+        run.message_batches.all().delete()
+
+
 def test_send_again_while_another_run_is_built(built):
     Run.objects.create(batch=built.batch, token="rest", state="queued", recipe={})
     with pytest.raises(deciding.CannotResolve, match="another run of this batch"):
@@ -575,7 +607,7 @@ def test_rows_that_another_run_has_sent_are_not_sent_again(at_sandbox, built):
     assert building.step(now())
     deciding.send_again(built, now())
     assert building.step(now())
-    assert Run.objects.get(token=f"again-{built.pk}").state == "refused"
+    assert Run.objects.get(selection__part=built.pk).state == "refused"
     assert MessageBatch.objects.filter(state="queued").count() == 1
 
 

@@ -9,7 +9,7 @@ from django.utils.html import strip_tags
 
 from batches import building, estimating
 from batches.models import Batch, Estimate, Result, Run, Worker
-from tests.batches.answers import BUSY, CUT, EXPIRED, WRONG, answered, move_in
+from tests.batches.answers import BUSY, CUT, EXPIRED, WRONG, add_part, answered, move_in
 from tests.batches.build import succeeded
 from tests.batches.stage import now, rows_of
 from workspaces.models import ApiKey, Event
@@ -253,11 +253,43 @@ def test_other_rows_than_were_shown_are_not_sent(cast, batch):
     assert "It is 1 row by now." in response.content.decode()
 
 
+def test_what_turned_up_is_decided_before_its_rows_are_sent_again(cast, batch):
+    part = add_part(batch, [7, 8], state="dropped")
+    found = {"id": "msgbatch_1", "ours": True, "size": 2, "processing_status": "ended"}
+    batch.message_batches.filter(pk=part.pk).update(candidates=[found])
+    Batch.objects.update(rows=7)
+    page = look(cast, batch, "?type=not_sent")
+    said = "A batch of part 2 turned up at the API. Say first what becomes of it. Overview"
+    assert said in words(page)
+    assert press(cast, batch, page).status_code == 422
+    assert "turned up" not in look(cast, batch, "?type=expired")
+    review = cast.client(cast.bob).get(f"/w/team/batches/{batch.pk}/review/")
+    assert said in " ".join(unescape(strip_tags(review.content.decode())).split())
+
+
 @pytest.mark.parametrize("query", ["", "?row=x", "?row=0&row=99999999999", "?type=%00", "?type=🙂"])
 def test_a_strange_selection_takes_nothing(cast, batch, query):
     page = look(cast, batch, query)
     assert "No row is left to send." in words(page)
     assert press(cast, batch, page).status_code == 422
+
+
+def test_rows_of_a_part_that_was_given_up_may_be_billed_twice(cast, batch):
+    part = add_part(batch, [7, 8], state="dropped")
+    maybe, earlier = "without knowing whether it was created", "keeps its earlier answer"
+    said = words(look(cast, batch, "?type=not_sent"))
+    assert "2 not sent" in said
+    assert (maybe in said, earlier in said) == (False, False)
+    batch.message_batches.filter(pk=part.pk).update(unknown_at=now())
+    for query, expected in (
+        ("?type=not_sent", (True, False)),
+        ("?row=7", (True, False)),
+        ("?row=4", (False, True)),
+        ("?type=expired", (False, True)),
+        ("?type=expired&type=not_sent", (True, True)),
+    ):
+        said = words(look(cast, batch, query))
+        assert (maybe in said, earlier in said) == expected, query
 
 
 def test_without_a_key_nothing_goes(cast, batch):
