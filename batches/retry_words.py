@@ -33,7 +33,8 @@ def say_held(tally: Tally, ready_requests: bool) -> Iterator[str]:
         again = "it would fail again. It needs" if one else "they would fail again. They need"
         yield f"{rows_stay(unedited.total())} ({what}): unchanged {again} {way}."
     if number := tally.count_held("unsettled"):
-        yield f"{rows_stay(number)}: the answers of their parts are not all collected yet."
+        parts = "its part" if number == 1 else "their parts"
+        yield f"{rows_stay(number)}: the answers of {parts} are not all collected yet."
     if number := tally.count_held("succeeded"):
         said = "it succeeded, and is" if number == 1 else "they succeeded, and are"
         yield f"{rows_stay(number)}: {said} not sent again in this batch."

@@ -90,6 +90,11 @@ class Command(BaseCommand):
         if looked_at.tally.perhaps_billed:
             missing = count(looked_at.tally.perhaps_billed, "missing answer")
             lines.append(f"{missing} may have been billed already.")
+        if looked_at.may_be_there:
+            lines.append(
+                "A part of them was dropped without knowing whether it was created: if it was, "
+                "what it answered is billed, too."
+            )
         for line in [*lines, *looked_at.held]:
             self.stderr.write(line, style_func=str)
 
