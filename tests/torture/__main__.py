@@ -71,7 +71,9 @@ def set_up(directory: Path, url: str) -> None:
     given = os.environ.get("SLUICE_TEST_DATABASE_URL")
     for name in [one for one in os.environ if one.startswith("SLUICE_")]:
         del os.environ[name]
-    database = f"{given}_torture" if given else f"sqlite:///{directory}/template.sqlite3"
+    # Several runs may share a server.
+    own = f"{given}_torture_{secrets.token_hex(4)}"
+    database = own if given else f"sqlite:///{directory}/template.sqlite3"
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "SECRET_KEY": secrets.token_hex(32),

@@ -1,6 +1,7 @@
 """Worlds side by side, each in a process of its own, which is gone when the run is."""
 
 import os
+import signal
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -33,11 +34,11 @@ class Players:
         self.databases = Databases(directory)
         self.elsewhere = Elsewhere(directory)
         self.worlds = 0
+        self.playing: dict[int, tuple[Play, Path, float]] = {}
 
     def play(self, plays: Iterable[Play]) -> Iterator[tuple[Play, Outcome]]:
         """So many at once; what ends first comes first."""
-        waiting = deque(plays)
-        playing: dict[int, tuple[Play, Path, float]] = {}
+        waiting, playing = deque(plays), self.playing
         while waiting or playing:
             while waiting and len(playing) < self.side_by_side:
                 play, began = waiting.popleft(), time.monotonic()
@@ -72,7 +73,14 @@ class Players:
             return Outcome(found, world.reached, world.kills, world.asked)
 
     def end(self) -> None:
+        for pid in self.playing:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        if self.playing:
+            # Their workers die with them, and what those write to is removed next.
+            time.sleep(0.2)
         self.elsewhere.end()
+        self.databases.drop(self.databases.template)
 
 
 def read_outcome(place: Path) -> Outcome:

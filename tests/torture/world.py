@@ -44,7 +44,7 @@ class Databases:
         self.directory = directory
         self.is_sqlite = connection.vendor == "sqlite"
         self.template = str(connection.settings_dict["NAME"])
-        self.prefix = "torture"
+        self.prefix = self.template
         self._numbers = iter(range(1, 1_000_000))
 
     def create(self) -> None:
@@ -53,7 +53,7 @@ class Databases:
 
     def begin(self, place: Path) -> None:
         """What is copied from here on belongs to one world."""
-        self.directory, self.prefix = place, f"torture_{place.name}"
+        self.directory, self.prefix = place, f"{self.template}_{place.name}"
 
     def copy(self, name: str = "") -> str:
         """A new database like `name` or like the template."""
