@@ -24,7 +24,7 @@ from batches.models.index import CHUNK, POSITION_BITS
 from batches.planning import LINE_OVERHEAD, Selection, plan_parts
 from batches.problems import Problem
 from batches.recipe import Recipe, Rendered, Renderer
-from batches.retrying import Wish, answers_of, is_repeatable
+from batches.retrying import Found, Wish, answers_of, is_repeatable
 from batches.room import patient
 from batches.words import count
 from leases.models import CRASH_LIMIT
@@ -52,15 +52,15 @@ class Survey:
 class Chosen:
     """The rows that a Run takes; of `answered` the newest answer counts no more from then on."""
 
-    def __init__(self, numbers: set[int], answered: Iterable[tuple[int, int]] = ()) -> None:
-        """`answered` are pairs of a row and the part of its answer."""
+    def __init__(self, numbers: set[int], found: Iterable[Found] = ()) -> None:
         self.numbers = numbers
         self.parts: set[int] = set()
         self.answered: set[int] = set()
-        for row, part in answered:
-            if row in numbers:
-                self.answered.add(row)
-                self.parts.add(part)
+        for one in found:
+            self.numbers.add(one.row)
+            if one.part:
+                self.answered.add(one.row)
+                self.parts.add(one.part)
 
 
 def step(at: datetime, only: Batch | None = None) -> bool:
@@ -218,14 +218,10 @@ def find_repeated(run: Run, selection: Selection) -> Chosen:
     No row that plainly succeeded is among them, whatever was asked for.
     """
     if selection.kind == "retry":
-        found = list(Wish(run.batch, selection, run.recipe).find())
-    else:
-        rows = set(Request.objects.of(selection.part).values_list("row", flat=True).iterator())
-        free = rows - taken_rows(run)
-        found = [one for one in answers_of(run.batch, rows) if is_repeatable(one)]
-        return Chosen(free.union(one.row for one in found), ((one.row, one.part) for one in found))
-    answered = ((one.row, one.part) for one in found if one.part)
-    return Chosen({one.row for one in found}, answered)
+        return Chosen(set(), Wish(run.batch, selection, run.recipe).find())
+    rows = set(Request.objects.of(selection.part).values_list("row", flat=True).iterator())
+    free = rows - taken_rows(run)
+    return Chosen(free, filter(is_repeatable, answers_of(run.batch, rows)))
 
 
 def taken_rows(run: Run) -> set[int]:

@@ -146,9 +146,13 @@ class Wish:
             return "unedited"
         return ""
 
-    def _is_among(self, part: int) -> bool:
+    @cached_property
+    def _among(self) -> frozenset[int] | None:
         among = self.selection.among
-        return among is None or part in among
+        return None if among is None else frozenset(among)
+
+    def _is_among(self, part: int) -> bool:
+        return self._among is None or part in self._among
 
     def _is_unsent(self, part: int) -> bool:
         return self.parts[part].is_free and self._is_among(part)

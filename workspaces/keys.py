@@ -72,8 +72,9 @@ def remove_key(
 
 def retire_key(workspace: Workspace, at: datetime) -> ApiKey | None:
     """End the use of the live key, inside the transaction of what comes after it."""
-    # The lock lets two people who replace the key at once follow each other.
-    Workspace.objects.select_for_update().get(pk=workspace.pk)
+    # The lock lets two people who replace the key at once follow each other. Who only writes an
+    # event of the workspace does not wait: that one may hold what is locked next.
+    Workspace.objects.select_for_update(no_key=True).get(pk=workspace.pk)
     key = workspace.live_key()
     workspace.api_keys.filter(retired_at=None).update(retired_at=at)
     return key
