@@ -35,8 +35,11 @@ def first_answers(batch: Batch) -> list[FirstAnswer]:
 
 
 def first_stored(batch: Batch) -> MessageBatch | None:
-    stored = batch.message_batches.filter(state=MessageBatch.State.STORED).order_by("stored_at")
-    return next((part for part in stored[:SHOWN] if part.answers.get("succeeded")), None)
+    parts = batch.message_batches
+    stored = parts.filter(state=MessageBatch.State.STORED).order_by("stored_at")[:SHOWN]
+    # What was given up keeps what had come; it is settled, too.
+    lost = parts.filter(state=MessageBatch.State.LOST).order_by("part", "pk")[:SHOWN]
+    return next((part for part in [*stored, *lost] if part.answers.get("succeeded")), None)
 
 
 def read_input(batch: Batch, number: int) -> list[str]:

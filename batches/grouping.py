@@ -81,9 +81,7 @@ LATER_TYPE = Advice("A kind of result that is new to Sluice. Look at it as the A
 TYPES = {
     "expired": Advice("Not answered within 24 hours. Safe to send again; not billed."),
     "canceled": Advice("Canceled before it was answered. Not billed."),
-    "missing": Advice(
-        "The API's results had no answer, and the API no longer has it. It may have been billed."
-    ),
+    "missing": Advice("No answer of it came in the API's results. It may have been billed."),
 }
 TITLES = {
     "max_tokens": "Succeeded, but cut off at max_tokens",

@@ -181,8 +181,16 @@ def step_of(batch: Batch) -> str:
 
 
 @register.filter
+def part_succeeded(part: MessageBatch) -> int:
+    """By the API's counts; of what is given up no more than came."""
+    if part.state != Part.LOST:
+        return part.succeeded
+    return min(part.succeeded, part.proof.get("types", {}).get("succeeded", 0))
+
+
+@register.filter
 def part_not_succeeded(part: MessageBatch) -> int:
-    return part.size - part.succeeded
+    return part.size - part_succeeded(part)
 
 
 @register.filter

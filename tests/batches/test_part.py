@@ -199,6 +199,7 @@ def test_stop_waiting_takes_the_number_of_what_is_missing(cast, api, part):
     response = client.post(address(part, "stop/"), {"confirm": "2"})
     assert response.headers["Location"] == address(part)
     assert Event.objects.get(verb="stop_waiting").actor == cast.bob
+    assert "We ask again" not in read(cast, part)
     assert collecting.step(now())
     part.refresh_from_db()
     batch = Batch.objects.get()
@@ -206,6 +207,19 @@ def test_stop_waiting_takes_the_number_of_what_is_missing(cast, api, part):
     said = "2 answers of part 1 are lost: nobody waits for them any more."
     assert Event.objects.get(verb="lost").sentence == said
     assert len(api.paths("GET")) == 1
+
+
+def test_of_what_is_given_up_the_pages_show_and_count_what_came(cast, api, part):
+    MessageBatch.objects.update(succeeded=5)
+    collect(part, unbounded(result_lines(part)[:3]), api=api)
+    stop_waiting(MessageBatch.objects.get(), now())
+    assert collecting.step(now())
+    overview = text_of(cast.client(cast.bob).get(f"/w/acme/batches/{part.batch_id}/"))
+    assert "Lost 3 of 5 succeeded 5 3 2" in overview
+    assert "The first answers beside their input" in overview
+    problems = text_of(cast.client(cast.bob).get(f"/w/acme/batches/{part.batch_id}/problems/"))
+    assert "No answer of it came in the API's results. It may have been billed." in problems
+    assert "Nobody has them" not in read(cast, part)
 
 
 def test_stop_waiting_goes_before_the_worker_that_asks_again(cast, api, part):
