@@ -30,7 +30,7 @@ def test_every_page_can_be_read_by_everybody(browser: Browser, site: Site) -> No
             found += faults(axe, page, state)
         context.close()
     assert found == []
-    assert [text for text in complaints if "status of 40" not in text] == []
+    assert [text for text in complaints if "status of 4" not in text] == []
 
 
 def sign_in(context: BrowserContext, site: Site, who: str) -> None:
@@ -48,6 +48,8 @@ def faults(axe: Axe, page: Page, state: State) -> list[str]:
     response = page.goto(state.path)
     assert response is not None
     found = [] if " style=" not in response.text() else ["has a style of its own"]
+    if state.do:
+        state.do(page)
     # A long name changes how wide a page is, and nothing else.
     if "long" not in state.name:
         found += violations(axe, page)

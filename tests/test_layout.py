@@ -1,7 +1,9 @@
 import pytest
 from playwright.sync_api import Page, expect
 
+from batches.models import Batch
 from tests.browser import Site
+from tests.screenshots.elsewhere import list_some
 from tests.screenshots.making import (
     end_part,
     make_draft,
@@ -11,6 +13,7 @@ from tests.screenshots.making import (
     send,
     table_of,
 )
+from tests.screenshots.troubles import decision, incomplete, unknown
 from tests.test_accessibility import sign_in
 from workspaces.models import Workspace
 
@@ -53,6 +56,15 @@ def mei(page: Page, site: Site, team: Workspace) -> Page:
     return page
 
 
+def money_pages(team: Workspace, batch: Batch) -> tuple[str, ...]:
+    """Where a person decides what is paid, waited for or given up; and the list to adopt from."""
+    list_some(team)
+    short = incomplete(team, "Three answers are missing")
+    part = place(short.batch, f"parts/{short.pk}/")
+    retry = f"{place(batch, 'retry/')}?type=errored"
+    return (decision(unknown(team, "Not known")), part, f"{part}stop/", retry, "/w/team/adopt/")
+
+
 def test_nothing_moves_while_a_batch_runs(mei: Page, team: Workspace) -> None:
     page = mei
     batch = make_draft(team, table_of(30), "Review themes")
@@ -72,7 +84,8 @@ def test_every_action_is_reached_by_the_keyboard(mei: Page, team: Workspace) -> 
     draft = make_draft(team, table_of(3), "Cities")
     batch = running(team, "Review themes", ended=2, of=3)
     pages = ("/w/team/", "/w/team/batches/", "/w/team/batches/new/", place(draft, "recipe/"))
-    for path in (*pages, place(draft, "review/"), place(batch), place(batch, "results/")):
+    sent = (place(batch), place(batch, "results/"), place(batch, "problems/"))
+    for path in (*pages, place(draft, "review/"), *sent, *money_pages(team, batch)):
         mei.goto(path)
         wanted = set(mei.evaluate(REACHABLE))
         assert len(wanted) > 8, path
@@ -88,6 +101,30 @@ def test_every_action_is_reached_by_the_keyboard(mei: Page, team: Workspace) -> 
         missed = [mei.locator(f"[data-wanted='{one}']").first for one in wanted - reached]
         names = [one.evaluate("one => one.outerHTML.slice(0, 200)") for one in missed]
         assert names == [], path
+
+
+def test_a_dialog_gives_the_focus_back(mei: Page, team: Workspace) -> None:
+    batch = running(team, "Review themes", ended=3, of=3)
+    part, short = unknown(team, "Not known"), incomplete(team, "Three answers are missing")
+    questions = (
+        (place(part.batch), f"#decide-{part.pk}", "Was part 1 created?"),
+        (place(batch, "problems/"), "a.button[href*='/retry/']", "Retry 1 row?"),
+        (place(short.batch, f"parts/{short.pk}/"), "a[href$='/stop/']", "Stop waiting for"),
+    )
+    for path, link, question in questions:
+        mei.goto(path)
+        mei.locator(link).first.focus()
+        mei.keyboard.press("Enter")
+        dialog = mei.get_by_role("dialog")
+        expect(dialog.get_by_role("heading", level=2)).to_contain_text(question)
+        assert mei.evaluate("document.querySelector('#dialog').contains(document.activeElement)")
+        # Nothing that costs or deletes is pressed by the next Enter.
+        held = mei.evaluate("document.activeElement.className")
+        assert "primary" not in held
+        assert "danger" not in held
+        mei.keyboard.press("Escape")
+        expect(dialog).to_be_hidden()
+        expect(mei.locator(link).first).to_be_focused()
 
 
 def test_the_skip_link_leads_past_the_sidebar(mei: Page, team: Workspace) -> None:
@@ -108,9 +145,10 @@ def test_windows_of_middling_width_have_room_for_a_name_and_scroll_down_only(
     draft = make_draft(team, table_of(3), "Cities")
     batch = running(team, "Review themes", ended=2, of=3)
     pages = ("/w/team/", "/w/team/batches/", place(draft, "file/"), place(draft, "review/"))
+    asked = money_pages(team, batch)
     for width in (720, 960, 1100, 1180, 1300, 1400):
         mei.set_viewport_size({"width": width, "height": 700})
-        for path in (*pages, place(draft, "recipe/"), place(batch)):
+        for path in (*pages, place(draft, "recipe/"), place(batch), *asked):
             mei.goto(path)
             wide = mei.evaluate("document.documentElement.scrollWidth")
             assert wide <= width, f"{path} is {wide} wide at {width}"

@@ -11,7 +11,7 @@ import msgspec
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from batches import estimating, parsing, receiving
+from batches import collecting, estimating, indexing, parsing, receiving
 from batches.models import Batch, Estimate, MessageBatch, Request, Upload, Worker
 from batches.receiving import Announcement
 from leases.clock import database_now
@@ -150,7 +150,7 @@ def worker_stopped() -> Iterator[None]:
 
 def send(batch: Batch, sizes: Sequence[int], **fields: Any) -> list[MessageBatch]:
     """Its first rows in parts of these sizes, as they are once the API has them."""
-    dollars = {"low": "3.90", "high": "5.20", "most": "9.56"}
+    dollars = {"low": "3.90", "high": "5.20", "most": "9.56", "requests": sum(sizes)}
     asked = {"requested_by": batch.created_by, "requested_at": ago(13), "estimate": dollars}
     run = build.make_run(batch, recipe=batch.recipe, **asked)
     key = batch.workspace.live_key()
@@ -182,7 +182,7 @@ def ago(minutes: float) -> datetime:
 def end_part(part: MessageBatch, wrong: Mapping[int, Any] | None = None, took: float = 7) -> None:
     """Its answers are here: the word of each review, and what went wrong by row."""
     rows = [int(key) for key in part_rows(part)]
-    plain = {row: build.succeeded(SAID[(row - 2) % len(SAID)]) for row in rows}
+    plain = {row: build.succeeded(SAID[(row - 2) % len(SAID)], model=MODEL) for row in rows}
     given = {**plain, **{row: one for row, one in (wrong or {}).items() if row in plain}}
     answers.collect(part, given)
     kinds = [
@@ -202,7 +202,17 @@ def end_part(part: MessageBatch, wrong: Mapping[int, Any] | None = None, took: f
         cost="0.44",
         **counts,
     )
+    part.refresh_from_db()
+    prove(part, lines=len(given))
     Batch.objects.get(pk=part.batch_id).recount()
+
+
+def prove(part: MessageBatch, **more: Any) -> None:
+    """What collecting counts in the results that are here."""
+    proof = indexing.scan(part)
+    missing = {"missing_rows": collecting.list_missing(part, proof)}
+    counted = {**proof.summary(), **missing, "downloads": 1, **more}
+    MessageBatch.objects.filter(pk=part.pk).update(proof=counted)
 
 
 def part_rows(part: MessageBatch) -> list[int]:

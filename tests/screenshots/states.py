@@ -6,9 +6,11 @@ from django.utils import timezone
 from playwright.sync_api import Page
 
 from batches.models import Batch
+from tests.screenshots.again import of_retries
 from tests.screenshots.batches import of_answers, of_runs
 from tests.screenshots.conversations import of_conversations
 from tests.screenshots.drafts import of_files, of_recipes, of_reviews
+from tests.screenshots.elsewhere import of_elsewhere
 from tests.screenshots.making import (
     RECIPE,
     SECRET,
@@ -18,6 +20,7 @@ from tests.screenshots.making import (
     worker_stopped,
 )
 from tests.screenshots.state import State
+from tests.screenshots.troubles import of_troubles
 from workspaces.key_checks import ask_for_new
 from workspaces.models import KeyCheck, Workspace
 
@@ -35,6 +38,9 @@ def furnish(many: int = 40) -> list[State]:
         *of_runs(house, team, many),
         *of_answers(house, team, many),
         *of_conversations(house, team),
+        *of_troubles(house),
+        *of_retries(house),
+        *of_elsewhere(house),
         *of_lists(house, team),
     ]
 
