@@ -128,8 +128,9 @@ def fork(work: Callable[[], None], log: Path) -> int:
 
 
 def end_with_parent() -> None:
-    """Also one that sleeps: nothing outlives a run, however that ends."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    """Also one that sleeps: where there is Linux nothing outlives a run, however that ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def redirect(log: Path) -> None:
