@@ -80,6 +80,8 @@ def restore_requests(part: MessageBatch, renewal: Renewal) -> None:
     """Where Requests are gone, all of them again from the requests file."""
     if part.state not in BUILT or Request.objects.of(part.pk).count() == part.size:
         return
+    if part.run is None and part.results_fence is None:
+        return  # Nothing of it has come yet: its results tell its requests.
     if part.run is None:
         raise CannotReindex("it was made elsewhere: there is no file of its requests")
     path = archive.requests(part.pk, part.requests_fence or 0)

@@ -175,6 +175,13 @@ def test_what_was_not_answered_yet_has_nothing_to_index(workspace):
     assert dump() == before
 
 
+def test_what_was_made_elsewhere_and_has_not_come_has_nothing_either(workspace):
+    part = make_part(make_batch(workspace), state="submitted")
+    Request.objects.all().delete()
+    MessageBatch.objects.update(run=None, requests_fence=None)
+    assert reindex(part.batch_id) == f"Part {part.pk} ({part}): 0 results.\n"
+
+
 @pytest.mark.parametrize("arguments", [("999",), ("--part", "999")])
 def test_unknown_numbers_are_said(db, arguments):
     with pytest.raises(CommandError, match=r"There is no (batch|part) 999\."):

@@ -1,5 +1,7 @@
 """`manage.py retry_batch`."""
 
+from io import StringIO
+
 import pytest
 from django.core.management import CommandError, call_command
 
@@ -53,9 +55,9 @@ def test_max_tokens_are_raised_only_where_it_is_said(batch, capsys):
     assert batch.runs.get(state="queued").recipe["max_tokens"] == 900
 
 
-@pytest.mark.parametrize(("typed", "runs"), [("y", 2), ("n", 1), ("", 1)])
+@pytest.mark.parametrize(("typed", "runs"), [("y\n", 2), ("n\n", 1), ("\n", 1), ("", 1)])
 def test_it_asks_before(batch, monkeypatch, typed, runs):
-    monkeypatch.setattr("builtins.input", lambda question: typed)
+    monkeypatch.setattr("sys.stdin", StringIO(typed))
     if runs == 1:
         with pytest.raises(CommandError, match=r"Nothing was sent\."):
             retry(batch, "--type", "expired")
@@ -70,6 +72,8 @@ def test_it_asks_before(batch, monkeypatch, typed, runs):
         ([], "Say which rows"),
         (["--row", "2"], "No row is left to send."),
         (["--row", "999999"], "No row is left to send."),
+        (["--row", "9" * 20], f"There is no row {'9' * 20}."),
+        (["--row", "-1"], "There is no row -1."),
         (["--error", "max_tokens", "--max-tokens", "-1"], "is not a whole number"),
         (["--error", "max_tokens", "--max-tokens", "20"], "cut off at 300 tokens"),
     ],

@@ -1,9 +1,11 @@
+import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from batches.models import Batch
 from batches.planning import Selection
+from batches.reading import LAST_ROW
 from batches.retry_review import RetryReview
 from batches.retrying import MOST_ROWS, CannotRetry
 from batches.reviewing import token_of
@@ -57,18 +59,26 @@ class Command(BaseCommand):
         if len(options["row"]) > MOST_ROWS:
             said = f"At most {MOST_ROWS:,} rows are named one by one."
             raise CommandError(said, returncode=REFUSED)
+        if strange := [row for row in options["row"] if not 0 < row <= LAST_ROW]:
+            raise CommandError(f"There is no row {strange[0]}.", returncode=REFUSED)
         looked_at, token = self.look(found, options), token_of(found)
         self.tell(looked_at)
         self.refuse_what_hinders(looked_at)
         if options["dry_run"]:
             return
         said = f"Retry {count(looked_at.requests, 'row')}, {looked_at.price()}"
-        if not options["yes"] and input(f"{said}? [y/N] ").strip().lower() != "y":
+        if not options["yes"] and not self.is_agreed(said):
             raise CommandError("Nothing was sent.", returncode=1)
         self.press(found, options, token, looked_at.requests)
         self.stderr.write(
             f"{said}: queued. Follow it with manage.py run_batch --resume {batch}", style_func=str
         )
+
+    def is_agreed(self, said: str) -> bool:
+        """Where nobody can be asked, nobody agrees."""
+        self.stderr.write(f"{said}? [y/N] ", style_func=str, ending="")
+        self.stderr.flush()
+        return sys.stdin.readline().strip().lower() == "y"
 
     def look(self, batch: Batch, options: dict[str, Any]) -> RetryReview:
         selection = Selection(
