@@ -54,8 +54,11 @@ def request_cancel(batch: Batch, at: datetime, actor: "User | None" = None) -> i
         wanted.filter(state=State.QUEUED).update(
             state=State.DROPPED, due_at=None, reason=NOT_SENT, fence=F("fence") + 1, **FREED
         )
+        changed: set[int] = set()
         for part in dropped:
-            part.link_attempts()
+            part.state = State.DROPPED
+            changed |= part.link_answers()
+        batch.message_batches.filter(pk__in=changed).count_again()
         # It was not canceling that crashed the workers.
         wanted.filter(state=State.SUBMITTED, cancel_initiated_at=None).set_aside().exclude(
             processing_status="ended"

@@ -230,18 +230,38 @@ class MessageBatch(Lease):
         Where this part was not sent after all, the answer that a row had before counts again;
         where it was, after all, that one counts no more.
         """
-        parts = self.batch.message_batches.all()
-        if not parts.exclude(run=self.run_id).exists():
-            return
+        changed = self.link_answers()
+        self.batch.message_batches.filter(pk__in=changed).count_again()
+
+    def link_answers(self) -> set[int]:
+        """The first half of `link_attempts`: gives the parts whose answers are to be counted."""
+        others = self.batch.message_batches.exclude(run=self.run_id)
+        if not others.exists():
+            return set()
         Batch.hold(self.batch_id)
-        sent = parts.exclude(state__in=self.NOT_SENT)
+        if not others.exclude(state__in=self.NOT_SENT).filter(pk__gt=self.pk).exists():
+            return self._link_newest()
+        sent = self.batch.message_batches.exclude(state__in=self.NOT_SENT)
         runs = dict(sent.order_by("pk").values_list("pk", "run_id"))
         changed: set[int] = set()
         rows, start = Request.objects.of(self.pk).order_by("pk"), 0
         while page := list(rows.filter(pk__gte=start).values_list("pk", "row")[:CHUNK]):
             changed |= link_rows(self.batch_id, [row for _, row in page], runs)
             start = page[-1][0] + 1
-        parts.filter(pk__in=changed).count_again()
+        return changed
+
+    def _link_newest(self) -> set[int]:
+        """Of a part that no later one follows: its rows' answers before count, or do not."""
+        first = self.request_ids().start
+        rows = Request.objects.of(self.pk).values("row")
+        older = Request.objects.filter(batch=self.batch_id, row__in=rows, pk__lt=first)
+        answers = Result.objects.filter(pk__in=older.values("pk"))
+        is_sent = self.state not in self.NOT_SENT
+        wrong, right = (None, self.run_id) if is_sent else (self.run_id, None)
+        wrong_ones = answers.filter(retried_in=wrong)
+        changed = {pk >> POSITION_BITS for pk in wrong_ones.values_list("pk", flat=True)}
+        wrong_ones.update(retried_in=right)
+        return changed
 
     def request_ids(self) -> range:
         first = self.pk << POSITION_BITS

@@ -6,6 +6,7 @@ import time
 import msgspec
 import pytest
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from batches import archive, building, collecting, indexing, reindexing
 from batches.cancelling import request_cancel
@@ -384,3 +385,7 @@ def test_ten_thousand_rows_are_retried_in_chunks(workspace):
     assert time.monotonic() - began < 20
     assert sum(part.size for part in parts) == 10_000
     assert (adds_up(batch).waiting, batch.expired) == (10_000, 0)
+    with CaptureQueriesContext(connection) as queries:
+        request_cancel(batch, now())
+    assert len(queries) < 30 * len(parts), "however many rows there are"
+    assert (adds_up(batch).waiting, batch.expired) == (0, 10_000)
