@@ -346,7 +346,7 @@ class RetryReview:
             yield Obstacle(f"The API refuses this workspace's key: {key.refused}", "key")
 
     def _about_rows(self) -> Iterator[Obstacle]:
-        if self.requests:
+        if self.requests or not self.batch.runs.exists():
             return
         if not self.tally.held["unedited"]:
             yield Obstacle("No row is left to send.")

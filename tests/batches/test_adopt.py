@@ -306,6 +306,7 @@ def test_an_adopted_batch_beside_its_file(cast: Cast, key: ApiKey) -> None:
     client.post(url(cast, "retry_recipe", batch=batch.pk), {"prompt": "{{text}}"})
     page = client.get(url(cast, "retry", batch=batch.pk), {"type": "errored"}).content.decode()
     assert "This batch was not made here" in page
+    assert "No row is left to send." not in page
     with pytest.raises(CommandError, match="was not made here"):
         call_command("retry_batch", batch.pk, type=["errored"], yes=True)
     assert not batch.runs.exists()
