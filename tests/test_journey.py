@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Download, Page, Route, expect
 
-from batches.models import Batch
+from batches.models import Batch, MessageBatch
+from batches.planning import Selection
+from batches.starting import start
+from tests.batches.stage import SandboxScope, make_batch, now
 from tests.browser import Site
 from tests.cast import Cast, gather
-from tests.processes import ROOT, Sandbox, running
+from tests.processes import ROOT, Sandbox, running, wait_until
 from workspaces.models import ApiKey
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -106,6 +109,77 @@ def test_a_table_goes_in_and_its_answers_come_out(
     finally:
         context.close()
     assert console.said == []
+
+
+def test_what_went_wrong_is_put_right(
+    browser: Browser, site: Site, team: Cast, sandbox: Sandbox, scope: str, worker: None
+) -> None:
+    """The answer to a POST is lost, and then every row fails: still nothing is paid twice."""
+    api = SandboxScope(sandbox.url, scope)
+    api.change(batch_seconds=0.3, failure_rate=1)
+    api.call("/_sandbox/faults", {"on": "create", "kind": "drop", "when": "after_effect"})
+    api.call("/_sandbox/faults", {"on": "list", "kind": "lag", "seconds": 600})
+    batch = make_batch(team.workspace, [f"review {number}" for number in range(40)])
+    context = browser.new_context(base_url=site.url, viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(15_000)
+    console = Console(page)
+    try:
+        sign_in(page)
+        start(batch, Selection(part_size=40), now(), actor=team.alice)
+        page.goto(f"/w/acme/batches/{batch.pk}/")
+        name_what_was_created(page, api)
+        api.change(failure_rate=0)
+        retry_what_was_overloaded(page, batch)
+        delete_at_the_api_as_well(page, batch)
+    finally:
+        context.close()
+    assert console.said == []
+    sent = [entry["id"] for entry in api.ledger()["creates"]]
+    assert len(sent) == 2
+    wait_until(lambda: {entry["id"] for entry in api.ledger()["deletes"]} == set(sent))
+    wait_until(lambda: not Batch.objects.filter(pk=batch.pk).exists())
+
+
+def name_what_was_created(page: Page, api: SandboxScope) -> None:
+    """The list does not show it yet, and whoever looks into the Console does."""
+    page.get_by_role("link", name="Decide now").click(timeout=20_000)
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Nothing is sent again by itself.")
+    dialog.get_by_label("Id at the API").fill(api.ledger()["creates"][0]["id"])
+    dialog.get_by_role("button", name="Adopt it").click()
+    expect(page.locator("#head-pill")).to_contain_text("Ended", timeout=30_000)
+    assert MessageBatch.objects.get().state == "stored"
+
+
+def retry_what_was_overloaded(page: Page, batch: Batch) -> None:
+    page.get_by_role("link", name="Problems").click()
+    group = page.locator(".problem-groups > li", has_text="overloaded_error")
+    number = int(group.locator("h2 .figure").inner_text())
+    group.get_by_role("link", name=f"Retry {number}").click()
+    button = page.get_by_role("dialog").get_by_role("button", name=f"Retry {number} row")
+    expect(button).to_be_enabled()
+    button.dblclick()
+    # The second press takes the place of the first one's navigation.
+    expect(page).to_have_url(re.compile(r"/batches/\d+/$"))
+    expect(page.locator("#progress")).to_contain_text("2 of 2 parts ended", timeout=30_000)
+    batch.refresh_from_db()
+    assert (batch.runs.count(), batch.parts, batch.sent) == (2, 2, 40)
+    page.get_by_role("link", name="Problems").click()
+    expect(group).to_have_count(0)
+    expect(page.locator(".problem-groups > li", has_text="max_tokens")).to_have_count(1)
+    assert batch.message_batches.get(part=2).size == number
+
+
+def delete_at_the_api_as_well(page: Page, batch: Batch) -> None:
+    page.locator("#batch-menu summary").click()
+    page.get_by_role("link", name="Delete…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_label("Delete it at the API as well")).to_be_checked()
+    dialog.get_by_label(f"Type {batch.pk} to confirm").fill(str(batch.pk))
+    dialog.get_by_role("button", name="Delete the batch").click()
+    page.wait_for_url("**/w/acme/batches/")
+    expect(page.locator("#toast")).to_contain_text(f"(#{batch.pk}) is deleted.")
 
 
 def sign_in(page: Page) -> None:
