@@ -14,6 +14,7 @@ from django.db.models import F, Q
 
 from batches.calling import REFUSALS, client_for, key_for, remember_refusal
 from batches.models import Batch, MessageBatch, Run
+from batches.models.message_batch import MessageBatchQuerySet
 from batches.polling import count_not_found, save_mirror
 from batches.words import count
 from claude_api import ApiError, ClaudeError, Client, NotFound, OutcomeUnknown, RateLimited
@@ -50,15 +51,7 @@ def request_cancel(batch: Batch, at: datetime, actor: "User | None" = None) -> i
             cancel_requested_at=at, due_at=at
         )
         wanted = batch.message_batches.filter(cancel_requested_at__isnull=False)
-        dropped = list(wanted.filter(state=State.QUEUED))
-        wanted.filter(state=State.QUEUED).update(
-            state=State.DROPPED, due_at=None, reason=NOT_SENT, fence=F("fence") + 1, **FREED
-        )
-        changed: set[int] = set()
-        for part in dropped:
-            part.state = State.DROPPED
-            changed |= part.link_answers()
-        batch.message_batches.filter(pk__in=changed).count_again()
+        drop_all(wanted.filter(state=State.QUEUED))
         # It was not canceling that crashed the workers.
         wanted.filter(state=State.SUBMITTED, cancel_initiated_at=None).set_aside().exclude(
             processing_status="ended"
@@ -71,6 +64,17 @@ def request_cancel(batch: Batch, at: datetime, actor: "User | None" = None) -> i
             batch.record("cancel", NOT_BUILT, actor=actor)
         batch.recount()
     return parts_open + runs
+
+
+def drop_all(queued: MessageBatchQuerySet) -> None:
+    """Drop what was not sent, out of the hands of whoever is about to send it."""
+    dropped = list(queued)
+    queued.update(state=State.DROPPED, due_at=None, reason=NOT_SENT, fence=F("fence") + 1, **FREED)
+    changed: set[int] = set()
+    for part in dropped:
+        part.state = State.DROPPED
+        changed |= part.link_answers()
+    MessageBatch.objects.filter(pk__in=changed).count_again()
 
 
 def step(at: datetime, only: Batch | None = None) -> bool:
