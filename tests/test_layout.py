@@ -148,7 +148,9 @@ def test_windows_of_middling_width_have_room_for_a_name_and_scroll_down_only(
     asked = money_pages(team, batch)
     for width in (720, 960, 1100, 1180, 1300, 1400):
         mei.set_viewport_size({"width": width, "height": 700})
-        for path in (*pages, place(draft, "recipe/"), place(batch), *asked):
+        # Their tables are narrowest there: beside icons, and beside the whole sidebar.
+        also = asked if width in (720, 1180) else ()
+        for path in (*pages, place(draft, "recipe/"), place(batch), *also):
             mei.goto(path)
             wide = mei.evaluate("document.documentElement.scrollWidth")
             assert wide <= width, f"{path} is {wide} wide at {width}"
