@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import transaction
 from django.utils import timezone
 
 from batches import building, parsing, starting
@@ -134,7 +135,8 @@ def test_leave_what_turned_up(part: MessageBatch) -> None:
     found = [{"id": "msgbatch_1", "ours": True, "processing_status": "ended"}]
     MessageBatch.objects.filter(pk=part.pk).update(candidates=found)
     part.refresh_from_db()
-    part.batch.recount()
+    with transaction.atomic():
+        part.batch.recount()
     assert Batch.objects.get().state == Batch.State.NEEDS_YOU
     resolve(part, "leave")
     assert Batch.objects.get().state == Batch.State.ENDED

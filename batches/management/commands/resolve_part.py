@@ -2,6 +2,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 
 from batches import deciding, reconciling
 from batches.models import MessageBatch
@@ -57,8 +58,10 @@ def adopt(part: MessageBatch, options: dict[str, Any]) -> str:
         part.release(due_at)
         raise
     if options["cancel"]:
-        MessageBatch.objects.filter(pk=part.pk).update(cancel_requested_at=at)
-        part.batch.recount()
+        with transaction.atomic():
+            part.hold_counted()
+            MessageBatch.objects.filter(pk=part.pk).update(cancel_requested_at=at)
+            part.batch.recount()
     return f"is {id}"
 
 
