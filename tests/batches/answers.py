@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django.db import transaction
+
 from batches import indexing
 from batches.concerns import output_schema
 from batches.models import Batch, MessageBatch, Result, Run
@@ -35,7 +37,8 @@ def make_batch(rows: int = 5, **fields: Any) -> Batch:
 def add_part(batch: Batch, rows: Sequence[int], run: Run | None = None, **fields: Any) -> Any:
     run = run or batch.runs.first() or build.make_run(batch, recipe=batch.recipe)
     part = build.make_part(run, {row: f"r-{row}" for row in rows}, **fields)
-    batch.recount()
+    with transaction.atomic():
+        batch.recount()
     return part
 
 
@@ -53,7 +56,8 @@ def collect(part: MessageBatch, answers: Answers, state: str = "stored") -> None
     Result.objects.bulk_create(found)
     MessageBatch.objects.filter(pk=part.pk).update(**indexing.count_index(part))
     part.refresh_from_db()
-    part.batch.recount()
+    with transaction.atomic():
+        part.batch.recount()
 
 
 def answered(answers: Answers, rows: int | None = None, **fields: Any) -> Batch:
